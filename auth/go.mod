@@ -1,0 +1,7 @@
+module forge.lthn.ai/core/go-ws/auth
+
+go 1.26
+
+require forge.lthn.ai/core/go-ws/hub v0.0.0
+
+replace forge.lthn.ai/core/go-ws/hub => ../hub

@@ -1,0 +1,3 @@
+module forge.lthn.ai/core/go-ws/hub
+
+go 1.26
