@@ -51,7 +51,8 @@ const (
 	tagKey        = 6
 	tagTrace      = 7
 
-	maxTarget = 128
+	// MaxTarget is the longest id of a client, in bytes.
+	MaxTarget = 128
 	// MaxKey is the longest coalescing key, in bytes.
 	MaxKey = 255
 	// MaxTrace is the longest trace context, in bytes.
@@ -77,7 +78,7 @@ var (
 // AppendEnvelope appends the envelope's bytes to dst. It panics where a field
 // is longer than its bound: the hub has checked them.
 func AppendEnvelope(dst []byte, e *Envelope) []byte {
-	if len(e.Source) > MaxID || len(e.MessageID) > MaxID || len(e.Target) > maxTarget || len(e.Key) > MaxKey || len(e.Trace) > MaxTrace {
+	if len(e.Source) > MaxID || len(e.MessageID) > MaxID || len(e.Target) > MaxTarget || len(e.Key) > MaxKey || len(e.Trace) > MaxTrace {
 		panic("wire: envelope field out of bounds")
 	}
 	start := len(dst)
@@ -151,7 +152,7 @@ func (e *Envelope) setField(tag byte, value []byte) error {
 	case tagMessageID:
 		field = &e.MessageID
 	case tagTarget:
-		field, limit = &e.Target, maxTarget
+		field, limit = &e.Target, MaxTarget
 	case tagKey:
 		field, limit = &e.Key, MaxKey
 	case tagTrace:

@@ -1,0 +1,310 @@
+package hub
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/hub/wire"
+)
+
+// Hub holds the clients that are connected to one process and carries messages
+// to them: from this process, and through the backplane from all others. Its
+// methods may be called concurrently.
+//
+// A hub runs once: New, Run, and when Run has returned it is over.
+type Hub struct {
+	cfg     Config
+	id      string
+	origins []originPattern
+	count   counters
+
+	roster    *roster
+	channels  *registry
+	users     *registry
+	seats     seats
+	flusher   *flusher
+	heartbeat *heartbeat
+	interest  *interest // nil without a backplane
+	sequence  sequencer
+	recent    recent
+
+	// stop is closed to begin the end, draining when it has begun, done when
+	// Run has returned.
+	stop, done chan struct{}
+	// forced ends when there is no more time for clients to leave in peace.
+	forced context.Context
+	force  context.CancelFunc
+	// clients counts those that have not been seen through to their end.
+	clients sync.WaitGroup
+
+	mu    sync.Mutex
+	state hubState
+	// shutdown is the context of the Shutdown call that closed stop.
+	shutdown context.Context
+	// cut: clients were cut off because there was no time left.
+	cut bool
+}
+
+type hubState uint8
+
+const (
+	stateNew hubState = iota
+	stateStarting
+	stateRunning
+	stateDraining
+	stateClosed
+)
+
+// New makes a hub. Its error names every field of the Config that can't work.
+// Nothing runs before Run.
+func New(cfg Config) (*Hub, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	h := &Hub{
+		cfg:      cfg,
+		id:       rand.Text(),
+		roster:   newRoster(),
+		channels: newRegistry(),
+		users:    newRegistry(),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	// validate has parsed them once.
+	h.origins, _ = parseOrigins(cfg.AllowedOrigins)
+	h.forced, h.force = context.WithCancel(context.Background())
+	h.flusher = newFlusher(h)
+	h.heartbeat = newHeartbeat(h)
+	if cfg.Backplane != nil {
+		h.interest = newInterest(h, cfg.Backplane)
+	}
+	return h, nil
+}
+
+// ID is the hub's own id, random and new for each Hub.
+func (h *Hub) ID() string { return h.id }
+
+// Run runs the hub until ctx ends or Shutdown is called; then it drains its
+// clients and closes them. When it returns, all callbacks have returned,
+// every connection is closed and no goroutine of the hub is left; the
+// backplane is closed too.
+//
+// Run returns nil when it ended because it was told to, ErrAlreadyRan when it
+// is called again, and what the backplane says when it can't start or close.
+func (h *Hub) Run(ctx context.Context) error {
+	if err := h.begin(); err != nil {
+		return err
+	}
+	defer close(h.done)
+	if err := h.startBackplane(ctx); err != nil {
+		h.setState(stateClosed)
+		h.force()
+		return err
+	}
+	h.flusher.start()
+	h.heartbeat.start()
+	h.setState(stateRunning)
+
+	var drain context.Context
+	var cancel context.CancelFunc
+	select {
+	case <-ctx.Done():
+		drain, cancel = context.WithTimeout(context.Background(), h.cfg.DrainTimeout)
+	case <-h.stop:
+		drain, cancel = context.WithCancel(h.shutdown)
+	}
+	defer cancel()
+	h.setState(stateDraining)
+	h.drain(drain)
+
+	h.setState(stateClosed)
+	h.heartbeat.stop()
+	h.flusher.stop()
+	return h.stopBackplane()
+}
+
+// begin makes sure that a hub runs once, and not after Shutdown.
+func (h *Hub) begin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != stateNew || h.shutdown != nil {
+		return ErrAlreadyRan
+	}
+	// Not yet running, but no longer new.
+	h.state = stateStarting
+	return nil
+}
+
+func (h *Hub) setState(s hubState) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state = s
+}
+
+func (h *Hub) startBackplane(ctx context.Context) error {
+	if h.interest == nil {
+		return nil
+	}
+	startCtx, cancel := context.WithTimeout(ctx, h.cfg.BackplaneTimeout)
+	defer cancel()
+	if err := h.cfg.Backplane.Start(startCtx, (*receiver)(h)); err != nil {
+		err = fmt.Errorf("hub: starting the backplane: %w", err)
+		return errors.Join(err, h.cfg.Backplane.Close())
+	}
+	h.interest.start()
+	h.interest.hold(wire.TopicBroadcast)
+	h.interest.hold(Topic(wire.HubTopic(h.id)))
+	return nil
+}
+
+func (h *Hub) stopBackplane() error {
+	if h.interest == nil {
+		return nil
+	}
+	h.interest.stop()
+	if err := h.cfg.Backplane.Close(); err != nil {
+		return fmt.Errorf("hub: closing the backplane: %w", err)
+	}
+	return nil
+}
+
+// Shutdown makes Run drain and return, and waits for that. Clients get what
+// waits for them and wire.CloseServiceRestart for as long as ctx allows;
+// those that are left when it ends are cut off. It returns an error that wraps
+// context.DeadlineExceeded when that happened, and nil when all left in peace.
+// A hub that never ran can't run any more.
+func (h *Hub) Shutdown(ctx context.Context) error {
+	h.mu.Lock()
+	if h.shutdown == nil {
+		h.shutdown = ctx
+		close(h.stop)
+	}
+	never := h.state == stateNew
+	if never {
+		h.state = stateClosed
+		close(h.done)
+		h.force()
+	}
+	h.mu.Unlock()
+	select {
+	case <-h.done:
+	case <-ctx.Done():
+		// Where another call's context, or Run's, was to decide, this one cuts
+		// it short.
+		h.force()
+		<-h.done
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cut {
+		return fmt.Errorf("hub: shutting down: clients were cut off: %w", context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// Ready returns nil while the hub takes clients, and ErrNotRunning before and
+// after.
+func (h *Hub) Ready() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != stateRunning {
+		return ErrNotRunning
+	}
+	return nil
+}
+
+// publishing reports whether messages can be published: until the last client
+// is gone.
+func (h *Hub) publishing() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.state != stateRunning && h.state != stateDraining {
+		return ErrNotRunning
+	}
+	return nil
+}
+
+// drain closes all clients, spread over time, and waits until they are gone. It
+// cuts off those that are left when ctx ends.
+func (h *Hub) drain(ctx context.Context) {
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		h.clients.Wait()
+	}()
+	h.closeSpread(ctx)
+	select {
+	case <-gone:
+	case <-ctx.Done():
+	case <-h.forced.Done():
+	}
+	h.force()
+	select {
+	case <-gone:
+	default:
+		h.mu.Lock()
+		h.cut = true
+		h.mu.Unlock()
+		for _, c := range h.roster.snapshot() {
+			c.end(restart(0))
+		}
+		<-gone
+	}
+}
+
+// closeSpread begins the end of all clients, one after another.
+func (h *Hub) closeSpread(ctx context.Context) {
+	clients := h.roster.snapshot()
+	spread := min(max(h.cfg.DrainSpread, 0), time.Duration(len(clients))*drainPace)
+	h.cfg.Logger.Info("hub draining", slog.Int("clients", len(clients)), slog.Duration("spread", spread))
+	began := time.Now()
+	ticker := time.NewTicker(drainPace)
+	defer ticker.Stop()
+	for closed := 0; closed < len(clients); {
+		due := len(clients)
+		if elapsed := time.Since(began); elapsed < spread {
+			due = min(due, 1+int(int64(due)*int64(elapsed)/int64(spread)))
+		}
+		for ; closed < due; closed++ {
+			clients[closed].end(restart(spread))
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		case <-h.forced.Done():
+			return
+		}
+	}
+}
+
+// drainPace is the time between the closes of a small hub.
+const drainPace = 10 * time.Millisecond
+
+// restart is the ending of a client whose hub goes away: it is to come back at
+// a moment of its own within the spread.
+func restart(spread time.Duration) ending {
+	after := time.Duration(0)
+	if spread > 0 {
+		after = mathrand.N(spread)
+	}
+	return ending{
+		reason: DisconnectedShutdown,
+		code:   wire.CloseServiceRestart,
+		text:   fmt.Sprintf(`{"reason":"restart","reconnectAfterMs":%d}`, after.Milliseconds()),
+		flush:  true,
+	}
+}
+
+// Handler returns the handler that upgrades requests to clients of this hub.
+// See Config for what is checked. It answers 503 with Retry-After before Run
+// and from the moment that the hub drains.
+func (h *Hub) Handler() http.Handler { return http.HandlerFunc(h.serve) }

@@ -1,0 +1,90 @@
+package hub
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"forge.lthn.ai/core/go-ws/hub/wire"
+)
+
+// MessageType says what a message is.
+type MessageType = wire.Type
+
+// Types of messages that a server publishes. Other types are the
+// application's to choose, but for those that the protocol owns.
+const (
+	TypeProcessOutput = wire.TypeProcessOutput
+	TypeProcessStatus = wire.TypeProcessStatus
+	TypeEvent         = wire.TypeEvent
+	TypeError         = wire.TypeError
+	TypePing          = wire.TypePing
+	TypePong          = wire.TypePong
+	TypeSubscribe     = wire.TypeSubscribe
+	TypeUnsubscribe   = wire.TypeUnsubscribe
+	TypeReply         = wire.TypeReply
+)
+
+// Message is what a server publishes. It becomes a wire.Frame, encoded once
+// however many receive it.
+type Message struct {
+	// Type defaults to TypeEvent.
+	Type MessageType
+	// ProcessID is for TypeProcessOutput and TypeProcessStatus.
+	ProcessID string
+	// Data is marshalled with encoding/json; a json.RawMessage is used as it
+	// is once it is seen to be valid. Nil leaves it out.
+	Data any
+	// Timestamp defaults to now.
+	Timestamp time.Time
+	// ID is an idempotency key of up to 64 bytes; when empty the message gets
+	// a random one. A message that is published again with the same ID, to the
+	// same channel, within two minutes and before 65,536 others with an ID of
+	// the caller's, is not delivered twice to any client.
+	ID string
+	// Key is for OverflowKeepLatest: of the messages with one channel and one
+	// Key only the latest waits. Empty: the message takes nobody's place. It
+	// has up to 255 bytes and does not reach clients.
+	Key string
+}
+
+// frame turns the message into what goes on the wire.
+func (m *Message) frame(channel string) (wire.Frame, error) {
+	f := wire.Frame{Type: m.Type, Channel: channel, ProcessID: m.ProcessID, Timestamp: m.Timestamp}
+	if f.Type == "" {
+		f.Type = TypeEvent
+	}
+	if wire.Reserved(f.Type) || !utf8.ValidString(string(f.Type)) {
+		return f, fmt.Errorf("%w: type %q is reserved", ErrInvalidMessage, f.Type)
+	}
+	if len(m.ID) > wire.MaxID {
+		return f, fmt.Errorf("%w: id is longer than %d bytes", ErrInvalidMessage, wire.MaxID)
+	}
+	if len(m.Key) > wire.MaxKey {
+		return f, fmt.Errorf("%w: key is longer than %d bytes", ErrInvalidMessage, wire.MaxKey)
+	}
+	if f.Timestamp.IsZero() {
+		f.Timestamp = time.Now()
+	}
+	if y := f.Timestamp.UTC().Year(); y < 0 || y > 9999 {
+		return f, fmt.Errorf("%w: timestamp's year %d is not in RFC 3339", ErrInvalidMessage, y)
+	}
+	if m.Data != nil {
+		data, err := json.Marshal(m.Data)
+		if err != nil {
+			return f, fmt.Errorf("%w: marshalling data: %w", ErrInvalidMessage, err)
+		}
+		f.Data = data
+	}
+	return f, nil
+}
+
+// encode appends the message as a client gets it.
+func (m *Message) encode(channel string) ([]byte, error) {
+	f, err := m.frame(channel)
+	if err != nil {
+		return nil, err
+	}
+	return wire.AppendFrame(make([]byte, 0, 96+len(channel)+len(f.Data)), &f), nil
+}

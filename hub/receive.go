@@ -1,0 +1,131 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/hub/wire"
+)
+
+// receiver is the hub as its backplane sees it.
+type receiver Hub
+
+// Deliver takes one publication from the backplane to this hub's clients.
+func (r *receiver) Deliver(d Delivery) {
+	h := (*Hub)(r)
+	t := h.interest.find(d.Topic)
+	if t == nil {
+		// Left a moment ago.
+		return
+	}
+	e, err := wire.ParseEnvelope(d.Envelope)
+	if errors.Is(err, wire.ErrNoEnvelope) {
+		e, err = h.foreign(d)
+	}
+	if err != nil {
+		h.malformed(d.Topic, err)
+		return
+	}
+	if e.Source == h.id {
+		// This hub's clients had it when it was published.
+		return
+	}
+	fresh, missed := t.sources.check(e.Source, e.Sequence)
+	h.count.missed.Add(missed)
+	if fresh && e.Idempotent {
+		fresh = h.recent.add(d.Topic, e.MessageID, time.Now())
+	}
+	if !fresh {
+		h.count.duplicates.Add(1)
+		return
+	}
+	h.deliverReceived(d.Topic, &e)
+}
+
+func (h *Hub) deliverReceived(t Topic, e *wire.Envelope) {
+	p := publication{id: e.MessageID, key: e.Key, payload: e.Payload}
+	switch name, channel := wire.TopicChannel(string(t)); {
+	case channel:
+		p.to = address{kind: toChannel, name: name}
+	case t == wire.TopicBroadcast:
+		p.to = address{kind: toAll}
+	case e.Target != "":
+		p.to = address{kind: toClient, name: e.Target, hub: h.id}
+	default:
+		user, ok := wire.TopicUser(string(t))
+		if !ok {
+			h.malformed(t, errors.New("no receiver"))
+			return
+		}
+		p.to = address{kind: toUser, name: user}
+	}
+	frame, err := h.prepare(p.payload)
+	if err != nil {
+		h.malformed(t, err)
+		return
+	}
+	p.frame = frame
+	h.count.received.Add(1)
+	// A client that has gone meanwhile is nobody's error here.
+	clients, _ := h.deliverLocal(&p)
+	if observe := h.cfg.Observer.Received; observe != nil {
+		ctx := context.Background()
+		if extract := h.cfg.ExtractTrace; extract != nil && e.Trace != "" {
+			ctx = extract(ctx, e.Trace)
+		}
+		observe(ctx, ReceiveObservation{Topic: t, ID: e.MessageID, Bytes: len(e.Payload), Clients: clients})
+	}
+}
+
+// foreign reads what a program that is no hub published: a frame as plain JSON.
+// The channel is the topic's, whatever the frame says.
+func (h *Hub) foreign(d Delivery) (wire.Envelope, error) {
+	f, err := wire.ParseFrame(d.Envelope)
+	if err != nil {
+		return wire.Envelope{}, err
+	}
+	if strings.HasPrefix(string(d.Topic), wire.HubTopic("")) || !publishable(f.Type) {
+		return wire.Envelope{}, errors.New("not for programs to publish")
+	}
+	f.Channel, _ = wire.TopicChannel(string(d.Topic))
+	id := f.ID
+	f.ID = ""
+	f.Timestamp = time.Now()
+	h.count.foreign.Add(1)
+	return wire.Envelope{MessageID: id, Idempotent: id != "", Payload: wire.AppendFrame(nil, &f)}, nil
+}
+
+// publishable reports whether a type may be published by a program that is no
+// hub: all but those with which a hub itself speaks to a client.
+func publishable(t wire.Type) bool {
+	switch t {
+	case wire.TypeProcessOutput, wire.TypeProcessStatus, wire.TypeError:
+		return true
+	case wire.TypePing, wire.TypePong, wire.TypeSubscribe, wire.TypeUnsubscribe:
+		return false
+	}
+	return applicationType(t)
+}
+
+func (h *Hub) malformed(t Topic, err error) {
+	h.count.malformed.Add(1)
+	h.cfg.Logger.Debug("publication dropped", slog.String("topic", string(t)), slog.Any("error", err))
+}
+
+// Disrupted takes the backplane's word that publications may be missing.
+func (r *receiver) Disrupted(err error) {
+	h := (*Hub)(r)
+	h.count.disruptions.Add(1)
+	h.interest.setRestored(false)
+	h.cfg.Logger.Warn("backplane disrupted", slog.Any("error", err))
+}
+
+// Restored takes the backplane's word that every subscription is live.
+func (r *receiver) Restored() {
+	h := (*Hub)(r)
+	h.interest.setRestored(true)
+	h.cfg.Logger.Info("backplane restored")
+}
