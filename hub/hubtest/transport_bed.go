@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -62,11 +61,11 @@ type message struct {
 
 // linkOptions say how to connect; the zero value is what most checks want.
 type linkOptions struct {
-	accept   hub.AcceptOptions
-	dial     TransportDialOptions
-	hook     func(m message) bool
-	unread   bool // the client does not read until read is called
-	unstartedbool // the handler does not call Start
+	accept    hub.AcceptOptions
+	dial      TransportDialOptions
+	hook      func(m message) bool
+	unread    bool // the client does not read until read is called
+	unstarted bool // the handler does not call Start
 }
 
 const linkHeader = "X-Hubtest-Link"
@@ -102,7 +101,7 @@ func (b *transportBed) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	b.update(func() { l.conn = conn })
-	if !l.o.unstarted{
+	if !l.o.unstarted {
 		conn.Start(l)
 	}
 }
@@ -157,7 +156,7 @@ func (b *transportBed) finish() {
 			}
 		}
 		b.mu.Lock()
-		if l.conn != nil && !l.o.unstarted&& len(l.closed) != 1 {
+		if l.conn != nil && !l.o.unstarted && len(l.closed) != 1 {
 			b.Errorf("connection %d: got %d calls of Closed, want 1", i, len(l.closed))
 		}
 		b.mu.Unlock()
@@ -470,8 +469,9 @@ func pattern(seed, n int) []byte {
 }
 
 // close calls Close, and says so to who watches for calls after it.
-func (l *transportLink) close(code wire.CloseCode, reason ...string) {
-	// What Close returns where the handshake failed is the transport's own.
-	_ = l.conn.Close(code, strings.Join(reason, ""))
+func (l *transportLink) close(code wire.CloseCode) { l.closeWith(code, "") }
+
+func (l *transportLink) closeWith(code wire.CloseCode, reason string) {
+	_ = l.conn.Close(code, reason) // what it returns is the transport's own
 	l.b.update(func() { l.released = true })
 }

@@ -67,7 +67,7 @@ func checkReadLimit(b *transportBed) {
 func checkUTF8(b *transportBed) {
 	for _, bad := range []string{"\xff", "cut off \xe2\x82", "\xed\xa0\x80", "\xc0\x80", strings.Repeat("x", 5000) + "\x80"} {
 		l := b.connect(linkOptions{})
-		good := []message{text("世界"), binary([]byte(bad))}
+		good := []message{text("世界"), bytesOf([]byte(bad))}
 		l.clientSends(good...)
 		l.expectSent(good)
 		l.clientSends(text(bad))
@@ -152,7 +152,7 @@ func checkClose(b *transportBed) {
 		{Code: 4999, Reason: "bye"},
 	} {
 		l := b.connect(linkOptions{})
-		b.must("Close", func() { l.close(want.Code, want.Reason) })
+		b.must("Close", func() { l.closeWith(want.Code, want.Reason) })
 		want.Remote = true // both answers are frames that the other side sent
 		var got *hub.CloseError
 		if end := l.expectEnd(); !errors.As(end, &got) || got.Code != want.Code || got.Reason != want.Reason {
@@ -171,7 +171,7 @@ func checkCloseOrder(b *transportBed) {
 	if err := l.send(b.frames(want...)); err != nil {
 		b.Fatalf("Send: %v", err)
 	}
-	b.must("Close", func() { l.close(wire.CloseNormal, "done") })
+	b.must("Close", func() { l.closeWith(wire.CloseNormal, "done") })
 	l.expect(want)
 	l.expectClosing(wire.CloseNormal)
 }
@@ -189,7 +189,7 @@ func checkCloseHeld(b *transportBed) {
 	l := b.connect(linkOptions{unread: true})
 	taken := l.block()
 	var wg sync.WaitGroup
-	wg.Go(func() { l.close(wire.CloseSlowClient, "slow") })
+	wg.Go(func() { l.closeWith(wire.CloseSlowClient, "slow") })
 	b.quiet("Close waits for what is held", func() bool { return !l.released })
 	l.read()
 	l.expect(taken)
@@ -201,7 +201,7 @@ func checkCloseConcurrent(b *transportBed) {
 	l := b.connect(linkOptions{})
 	var wg sync.WaitGroup
 	for i := range 8 {
-		wg.Go(func() { l.close(wire.CloseNormal, fmt.Sprint(i)) })
+		wg.Go(func() { l.closeWith(wire.CloseNormal, fmt.Sprint(i)) })
 	}
 	b.must("Close", wg.Wait)
 	b.must("Close of a closed connection", func() {

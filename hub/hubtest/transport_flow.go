@@ -32,7 +32,7 @@ func checkBlocking(b *transportBed) {
 	l := b.connect(linkOptions{})
 	var want []message
 	for i := range 40 {
-		want = append(want, binary(pattern(i, 300_000+i)))
+		want = append(want, bytesOf(pattern(i, 300_000+i)))
 	}
 	b.must("Send", func() {
 		if err := l.send(b.frames(want...)); err != nil {
@@ -44,7 +44,7 @@ func checkBlocking(b *transportBed) {
 
 func checkHuge(b *transportBed) {
 	l := b.connect(linkOptions{unread: true})
-	want := []message{binary(pattern(1, 16<<20)), text("after it")}
+	want := []message{bytesOf(pattern(1, 16<<20)), text("after it")}
 	frames := b.frames(want...)
 	n, err := l.conn.Send(frames[:1])
 	if n != 1 || !errors.Is(err, hub.ErrWouldBlock) {

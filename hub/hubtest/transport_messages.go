@@ -15,13 +15,13 @@ import (
 
 func text(s string) message { return message{hub.TextFrame, s} }
 
-func binary(p []byte) message { return message{hub.BinaryFrame, string(p)} }
+func bytesOf(p []byte) message { return message{hub.BinaryFrame, string(p)} }
 
 // samples are messages of every kind of length that a frame's header has.
 func samples() []message {
 	ms := []message{text("grüße, 世界 🙂"), text("nul \x00 and newline\n")}
 	for i, n := range []int{0, 1, 125, 126, 127, 65535, 65536, 200_000} {
-		ms = append(ms, text(strings.Repeat("x", n)), binary(pattern(i, n)))
+		ms = append(ms, text(strings.Repeat("x", n)), bytesOf(pattern(i, n)))
 	}
 	return ms
 }
@@ -153,7 +153,7 @@ func checkSlice(b *transportBed) {
 	held := b.connect(linkOptions{unread: true})
 	want = nil
 	for i := range 3 {
-		want = append(want, binary(pattern(i, 12<<20)))
+		want = append(want, bytesOf(pattern(i, 12<<20)))
 	}
 	big := b.frames(want...)
 	n, err := held.conn.Send(big)
@@ -293,7 +293,7 @@ func checkInterleaving(b *transportBed) {
 	l := b.connect(linkOptions{})
 	var down, up []message
 	for i := range 150 {
-		down = append(down, binary(pattern(i, 20_000)))
+		down = append(down, bytesOf(pattern(i, 20_000)))
 		up = append(up, text(fmt.Sprintf("up %d", i)))
 	}
 	frames := b.frames(down...)
