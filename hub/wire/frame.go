@@ -109,7 +109,7 @@ const (
 	ErrorServer ErrorCode = "server_error"
 )
 
-// Errors of ParseFrame, wrapped with what was wrong.
+// ErrInvalidFrame is what ParseFrame returns, wrapped with what was wrong.
 var ErrInvalidFrame = errors.New("wire: invalid frame")
 
 // ParseFrame reads a frame that came from a client, or that a program published
