@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Backplane is the port that joins hubs into one system. Package backplane
@@ -84,12 +85,18 @@ type Publication struct {
 	ID string
 	// Envelope is opaque to adapters: see package wire.
 	Envelope []byte
+	// Log names the log that keeps the publication, one that was declared to
+	// the backplane's History. Empty: nothing keeps it.
+	Log string
 }
 
 // Published is the outcome of a successful Publish.
 type Published struct {
 	// Position is zero for topics without a history.
 	Position Position
+	// Duplicate says that the log had the id already: nothing was published,
+	// and Position is the earlier message's.
+	Duplicate bool
 }
 
 // Delivery is what a hub receives.
@@ -97,18 +104,26 @@ type Delivery struct {
 	Topic    Topic
 	Envelope []byte
 	// Position and Previous are those of this publication and of the one
-	// before it in the topic's history; zero for topics without one.
+	// before it in the topic's history; zero for topics without one. Where the
+	// broker does not tell the id of the one before, Previous.ID is empty;
+	// where it does not tell which one was before, Previous is zero.
 	Position, Previous Position
 }
 
-// Position names a message in a topic's history: its offset, and its id, since
-// after a loss another message may stand at the same offset.
+// Position names a place in a topic's history: a message by its offset and its
+// id, since after a loss another message may stand at the same offset. Offsets
+// increase within a topic, with gaps on some brokers. The place before the
+// first message has the id of the log itself, which is made when the log is
+// first written or read and is never the id of a message, and the offset that
+// the log had reached: zero, or more on a broker that counts several topics
+// together.
 type Position struct {
 	Offset uint64
 	ID     string
 }
 
-// IsZero reports whether the position is that of a message without a history.
+// IsZero reports whether the position says nothing: there is no history, or it
+// is not known.
 func (p Position) IsZero() bool { return p == Position{} }
 
 // Abilities are what a backplane can do beyond publishing and subscribing, each
@@ -119,15 +134,64 @@ type Abilities struct {
 	History History
 }
 
-// History reads what a topic's log holds. Its methods may be called
-// concurrently.
+// History keeps the publications that name a log. Publish then returns the
+// position, once the publication is in the log; the same id published again on
+// the same topic within the adapter's window appends nothing and returns the
+// first one's position. Adapters don't compare the envelopes: those of two hubs
+// differ for one message, and encrypted ones always do.
+//
+// Read and Tops see whatever this backplane delivered or acknowledged before:
+// an answer that is older (a replica's) is asked for again elsewhere. They may
+// be called concurrently and return at the latest when ctx ends.
 type History interface {
-	// Read returns the entries from the offset of since on, inclusive, in
-	// order, at most limit of them, and the position of the newest entry. The
-	// entry at since.Offset comes first where the log still has it, so that
-	// the caller can compare its id: another id, or another first offset, means
-	// that the log was cut or rewritten.
-	Read(ctx context.Context, topic Topic, since Position, limit int) (entries []Delivery, top Position, err error)
+	// Declare names the logs that publications will use. It is called at most
+	// once, before Start, and reaches no network. An error means that the
+	// adapter can't keep such logs as it is configured.
+	Declare(logs ...Log) error
+
+	// Read returns a part of a topic's log. Nobody changes it afterwards.
+	Read(ctx context.Context, r ReadRequest) (Page, error)
+
+	// Tops returns the newest position of each topic, in their order, in few
+	// round trips.
+	Tops(ctx context.Context, log string, topics ...Topic) ([]Position, error)
+}
+
+// Log is a kind of history that any number of topics share; each has messages
+// and a limit of its own. A topic belongs to one log; moved to another it
+// begins anew.
+type Log struct {
+	// Name is up to 32 letters, digits, "-" and "_". A log keeps its name when
+	// its limits change, or its messages are gone.
+	Name string
+	// Messages that are kept per topic, at least; zero: no limit.
+	Messages int
+	// Age up to which messages are kept, at least; zero: no limit.
+	Age time.Duration
+}
+
+// ReadRequest says what History.Read returns.
+type ReadRequest struct {
+	Log   string
+	Topic Topic
+	// Since is where to begin, inclusive: the first entry is the one at
+	// Since.Offset, or the first one after it where that one is gone. Zero
+	// begins at the oldest entry. The id is not looked at: the caller compares.
+	Since Position
+	// Last asks for the newest entries, that many, and overrides Since.
+	Last int
+	// Limit is the most entries to return; zero: none, just the top.
+	Limit int
+}
+
+// Page is what History.Read returns.
+type Page struct {
+	// Entries in order. The first one's Previous is set only where nothing was
+	// removed between the two.
+	Entries []Delivery
+	// Top is the newest position. It may be ahead of the entries, also of
+	// fewer than Limit.
+	Top Position
 }
 
 // Errors that a Backplane's methods return, wrapped.
