@@ -36,6 +36,10 @@ const (
 
 // Receive takes one message from the connection.
 func (c *Client) Receive(t FrameType, payload []byte) (more bool) {
+	if c.ctx.Err() != nil {
+		// What a client says while it is being closed is not heard.
+		return true
+	}
 	n := &c.hub.count
 	n.framesIn.Add(1)
 	n.bytesIn.Add(uint64(len(payload)))

@@ -34,7 +34,8 @@ type Message struct {
 	// ProcessID is for TypeProcessOutput and TypeProcessStatus.
 	ProcessID string
 	// Data is marshalled with encoding/json; a json.RawMessage is used as it
-	// is once it is seen to be valid. Nil leaves it out.
+	// is once it is seen to be valid. Nil, or a nil json.RawMessage, leaves it
+	// out.
 	Data any
 	// Timestamp defaults to now.
 	Timestamp time.Time
@@ -70,7 +71,7 @@ func (m *Message) frame(channel string) (wire.Frame, error) {
 	if y := f.Timestamp.UTC().Year(); y < 0 || y > 9999 {
 		return f, fmt.Errorf("%w: timestamp's year %d is not in RFC 3339", ErrInvalidMessage, y)
 	}
-	if m.Data != nil {
+	if raw, ok := m.Data.(json.RawMessage); m.Data != nil && !(ok && raw == nil) {
 		data, err := json.Marshal(m.Data)
 		if err != nil {
 			return f, fmt.Errorf("%w: marshalling data: %w", ErrInvalidMessage, err)
