@@ -45,6 +45,7 @@ type transportLink struct {
 	hook func(m message) bool
 
 	// ---
+	started  bool      // Start has been called, or will be
 	sent     []message // by the client, as the receiver got them
 	writable int
 	closed   []error
@@ -100,10 +101,17 @@ func (b *transportBed) handle(w http.ResponseWriter, r *http.Request) {
 		b.update(func() { b.refused = append(b.refused, err) })
 		return
 	}
-	b.update(func() { l.conn = conn })
-	if !l.o.unstarted {
+	start := !l.o.unstarted
+	b.update(func() { l.conn, l.started = conn, start })
+	if start {
 		conn.Start(l)
 	}
+}
+
+// start calls Start where the handler has not.
+func (l *transportLink) start() {
+	l.b.update(func() { l.started = true })
+	l.b.must("Start", func() { l.conn.Start(l) })
 }
 
 // dial asks for a connection.
@@ -156,7 +164,7 @@ func (b *transportBed) finish() {
 			}
 		}
 		b.mu.Lock()
-		if l.conn != nil && !l.o.unstarted && len(l.closed) != 1 {
+		if l.started && len(l.closed) != 1 {
 			b.Errorf("connection %d: got %d calls of Closed, want 1", i, len(l.closed))
 		}
 		b.mu.Unlock()
@@ -374,11 +382,9 @@ func (l *transportLink) block() (taken []message) {
 		switch {
 		case errors.Is(err, hub.ErrWouldBlock):
 			// The network may take a little more in a while.
-			timer := time.AfterFunc(settle, func() { l.b.update(func() {}) })
-			began := time.Now()
-			l.b.wait("the time to pass", func() bool {
-				return l.writable > before || time.Since(began) >= settle
-			})
+			passed := false
+			timer := time.AfterFunc(settle, func() { l.b.update(func() { passed = true }) })
+			l.b.wait("the time to pass", func() bool { return l.writable > before || passed })
 			timer.Stop()
 			l.b.mu.Lock()
 			blocked := l.writable == before

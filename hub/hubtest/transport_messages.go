@@ -35,14 +35,12 @@ func checkStart(b *transportBed) {
 	}
 	l.expect([]message{text("first")})
 	b.quiet("nothing is read before Start", func() bool { return l.conn.LastRead().Equal(began) && len(l.sent) == 0 })
-	l.o.unstarted = false
-	b.must("Start", func() { l.conn.Start(l) })
+	l.start()
 	l.expectSent([]message{text("early")})
 
 	gone := b.connect(linkOptions{unstarted: true})
 	gone.client.Cut()
-	gone.o.unstarted = false
-	b.must("Start of a connection that is gone", func() { gone.conn.Start(gone) })
+	gone.start()
 	gone.expectClosed()
 }
 

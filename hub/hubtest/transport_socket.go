@@ -311,8 +311,11 @@ func (c *socketClient) control(op byte, payload []byte) error {
 	return nil
 }
 
-// last reads on after a close frame: nothing may follow.
+// last reads on after a close frame, up to the server's end of the stream:
+// nothing may follow, and it is the server that goes first (RFC 6455, section
+// 7.1.1).
 func (c *socketClient) last(ce *hub.CloseError) error {
+	defer c.conn.Close()
 	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, _ := io.ReadFull(c.r, make([]byte, 1)); n > 0 {
 		return fmt.Errorf("bytes after the close frame %d %q", ce.Code, ce.Reason)
