@@ -110,13 +110,14 @@ type Delivery struct {
 	Position, Previous Position
 }
 
-// Position names a place in a topic's history: a message by its offset and its
-// id, since after a loss another message may stand at the same offset. Offsets
-// increase within a topic, with gaps on some brokers. The place before the
-// first message has the id of the log itself, which is made when the log is
-// first written or read and is never the id of a message, and the offset that
-// the log had reached: zero, or more on a broker that counts several topics
-// together.
+// Position names a place in a topic's history: an entry by its offset and its
+// id, since after a loss another entry may stand at the same offset. The id, of
+// up to 64 bytes, is drawn anew for every append and is not the message's: a
+// message that is published again after a loss may come to its old offset, with
+// others before it. Offsets increase within a topic, with gaps on some brokers.
+// The place before the first entry has the id of the log itself, drawn when the
+// log is first written or read, and the offset that the log had reached: zero,
+// or more on a broker that counts several topics together.
 type Position struct {
 	Offset uint64
 	ID     string
