@@ -215,7 +215,10 @@ func TestPanickingCallbacksAreContained(t *testing.T) {
 			panic("boom in " + name)
 		}
 		w := start(t, hub.Config{
-			OnMessage:    func(context.Context, *hub.Client, wire.Frame) (*hub.Message, error) { boom("OnMessage"); return nil, nil },
+			OnMessage: func(context.Context, *hub.Client, wire.Frame) (*hub.Message, error) {
+				boom("OnMessage")
+				return nil, nil
+			},
 			OnSubscribe:  func(context.Context, *hub.Client, string) error { boom("OnSubscribe"); return nil },
 			OnDisconnect: func(*hub.Client, hub.DisconnectReason) { boom("OnDisconnect") },
 		})
