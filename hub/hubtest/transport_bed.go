@@ -46,6 +46,7 @@ type transportLink struct {
 
 	// ---
 	started  bool      // Start has been called, or will be
+	ready    bool      // the handler has done all it does
 	sent     []message // by the client, as the receiver got them
 	writable int
 	closed   []error
@@ -106,6 +107,7 @@ func (b *transportBed) handle(w http.ResponseWriter, r *http.Request) {
 	if start {
 		conn.Start(l)
 	}
+	b.update(func() { l.ready = true })
 }
 
 // start calls Start where the handler has not.
@@ -132,7 +134,7 @@ func (b *transportBed) dial(o linkOptions) (*transportLink, int, error) {
 		return nil, status, err
 	}
 	b.update(func() { l.client = client })
-	if err := b.await("the server's side of the connection", func() bool { return l.conn != nil }); err != nil {
+	if err := b.await("the server's side of the connection", func() bool { return l.ready }); err != nil {
 		return nil, status, err
 	}
 	if !o.unread {

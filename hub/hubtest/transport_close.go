@@ -54,10 +54,11 @@ func checkReadLimit(b *transportBed) {
 		l.expectFailure(wire.CloseTooBig)
 		l.expectSent([]message{fits})
 	}
-	// A message that is only announced is refused before it has come.
+	// A message that is announced as larger is refused before it has all come.
 	l := b.connect(o)
 	if raw, ok := l.client.(TransportRawClient); ok {
-		if err := raw.SendRaw([]byte{0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4}); err != nil {
+		p := append([]byte{0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4}, make([]byte, limit+1)...)
+		if err := raw.SendRaw(p); err != nil {
 			b.Fatalf("SendRaw: %v", err)
 		}
 		l.expectFailure(wire.CloseTooBig)
