@@ -76,8 +76,8 @@ var shared = map[string][]string{
 func TestAdaptersImportNoOtherAdapter(t *testing.T) {
 	adapters := published(t)
 	for _, i := range imports(t) {
-		if !slices.Contains(adapters, i.from) || i.target == "" {
-			continue // not published, or not of this repository
+		if i.from == "hub" || !slices.Contains(adapters, i.from) || i.target == "" {
+			continue // no adapter, or of somebody else
 		}
 		if i.target != i.from && i.target != "hub" && !slices.Contains(shared[i.from], i.target) {
 			t.Errorf("%s imports %s. An adapter knows the ports in hub and no other adapter, "+
