@@ -2,6 +2,9 @@ module forge.lthn.ai/core/go-ws/transport
 
 go 1.26
 
-require forge.lthn.ai/core/go-ws/hub v0.0.0
+require (
+	forge.lthn.ai/core/go-ws/hub v0.0.0
+	nhooyr.io/websocket v1.8.17
+)
 
 replace forge.lthn.ai/core/go-ws/hub => ../hub
