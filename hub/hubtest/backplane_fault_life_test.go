@@ -49,7 +49,7 @@ var backplaneLifeFaults = []backplaneFault{
 		connected := false
 		m.publish = func(ctx context.Context, p hub.Publication) (hub.Published, error) {
 			out, err := m.Backplane.Publish(ctx, p)
-			if connected && errors.Is(err, hub.ErrUnavailable) && m.call() == 1 {
+			if connected && !m.isClosed() && errors.Is(err, hub.ErrUnavailable) && m.call() == 1 {
 				err = nil
 			}
 			return out, err

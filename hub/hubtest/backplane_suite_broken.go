@@ -167,9 +167,7 @@ func checkSubscriptionsComeBack(e *backplaneEnv) {
 		e.cut(sub, pub)
 		e.mend(sub, pub)
 		for _, topic := range topics {
-			if e.h.Features.EventualInterest {
-				sub.reachedBy(pub, topic)
-			}
+			sub.reachable(pub, topic)
 			pub.publishAgain(topic, fmt.Sprint("end ", round))
 		}
 		for _, topic := range topics {

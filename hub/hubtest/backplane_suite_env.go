@@ -116,7 +116,8 @@ type suiteMember struct {
 // unstarted makes one that the check starts itself.
 func (e *backplaneEnv) unstarted() *suiteMember {
 	e.Helper()
-	m := &suiteMember{e: e, bp: e.h.New(e.TB), suiteReceiver: &suiteReceiver{e: e, changed: make(chan struct{})}}
+	r := &suiteReceiver{e: e, changed: make(chan struct{}), envelopes: make(map[hub.Topic][]string)}
+	m := &suiteMember{e: e, bp: e.h.New(e.TB), suiteReceiver: r}
 	e.Cleanup(func() { e.within("Close", func() { m.bp.Close() }) })
 	return m
 }
@@ -153,6 +154,13 @@ func (e *backplaneEnv) pair(topics ...hub.Topic) (sub, pub *suiteMember) {
 func (m *suiteMember) join(pub *suiteMember, topics ...hub.Topic) {
 	m.e.Helper()
 	m.e.must("Subscribe", func(ctx context.Context) error { return m.bp.Subscribe(ctx, topics...) })
+	m.reachable(pub, topics...)
+}
+
+// reachable waits until pub reaches topics that m is subscribed to, where that
+// may take a while.
+func (m *suiteMember) reachable(pub *suiteMember, topics ...hub.Topic) {
+	m.e.Helper()
 	if m.e.h.Features.EventualInterest {
 		for _, topic := range topics {
 			m.reachedBy(pub, topic)
@@ -216,19 +224,13 @@ type suiteReceiver struct {
 	// on, if set, sees every delivery first. It is set before Start.
 	on func(hub.Delivery)
 
-	mu         sync.Mutex
-	changed    chan struct{} // closed and replaced at every call
-	deliveries []received
-	restored   int
-	disrupted  int
-	signals    []string
-}
-
-// received is a delivery; the envelope is copied, since some backplane under
-// test may change it.
-type received struct {
-	topic    hub.Topic
-	envelope string
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced at every call
+	total     int           // deliveries
+	envelopes map[hub.Topic][]string
+	restored  int
+	disrupted int
+	signals   []string
 }
 
 func (r *suiteReceiver) note(f func()) {
@@ -243,7 +245,11 @@ func (r *suiteReceiver) Deliver(d hub.Delivery) {
 	if r.on != nil {
 		r.on(d)
 	}
-	r.note(func() { r.deliveries = append(r.deliveries, received{d.Topic, string(d.Envelope)}) })
+	envelope := string(d.Envelope) // a copy: some backplane under test may change it
+	r.note(func() {
+		r.total++
+		r.envelopes[d.Topic] = append(r.envelopes[d.Topic], envelope)
+	})
 }
 
 func (r *suiteReceiver) Disrupted(err error) {
@@ -259,10 +265,7 @@ func (r *suiteReceiver) await(what string, condition func(*suiteReceiver) bool) 
 	r.e.Helper()
 	if !r.holds(condition, backplaneHang) {
 		r.mu.Lock()
-		got := fmt.Sprintf("%d deliveries, signals %q", len(r.deliveries), r.signals)
-		if len(r.deliveries) < 10 {
-			got = fmt.Sprintf("deliveries %q, signals %q", r.deliveries, r.signals)
-		}
+		got := fmt.Sprintf("%d deliveries, signals %q", r.total, r.signals)
 		r.mu.Unlock()
 		r.e.Fatalf("got %s after %v, want %s", got, backplaneHang, what)
 	}
@@ -286,12 +289,13 @@ func (r *suiteReceiver) holds(condition func(*suiteReceiver) bool, patience time
 	}
 }
 
+// arrives reports whether an envelope comes, or has come.
 func (r *suiteReceiver) arrives(topic hub.Topic, envelope string, patience time.Duration) bool {
 	seen := 0
 	return r.holds(func(r *suiteReceiver) bool {
 		from := seen
-		seen = len(r.deliveries)
-		return slices.Contains(r.deliveries[from:], received{topic, envelope})
+		seen = len(r.envelopes[topic])
+		return slices.Contains(r.envelopes[topic][from:], envelope)
 	}, patience)
 }
 
@@ -312,23 +316,19 @@ func (r *suiteReceiver) expect(topic hub.Topic, marker string, want ...string) {
 func (r *suiteReceiver) only(topic hub.Topic) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var got []string
-	for _, d := range r.deliveries {
-		if d.topic == topic && !strings.HasPrefix(d.envelope, backplaneProbe) {
-			got = append(got, d.envelope)
-		}
-	}
-	return got
+	return slices.DeleteFunc(slices.Clone(r.envelopes[topic]), func(envelope string) bool {
+		return strings.HasPrefix(envelope, backplaneProbe)
+	})
 }
 
-// strangers are deliveries on topics that are none of these.
-func (r *suiteReceiver) strangers(topics ...hub.Topic) []received {
+// strangers are the topics of deliveries that are none of these.
+func (r *suiteReceiver) strangers(topics ...hub.Topic) []hub.Topic {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var got []received
-	for _, d := range r.deliveries {
-		if !slices.Contains(topics, d.topic) {
-			got = append(got, d)
+	var got []hub.Topic
+	for topic := range r.envelopes {
+		if !slices.Contains(topics, topic) {
+			got = append(got, topic)
 		}
 	}
 	return got
@@ -339,9 +339,11 @@ func (r *suiteReceiver) count(envelope string) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
-	for _, d := range r.deliveries {
-		if d.envelope == envelope {
-			n++
+	for _, envelopes := range r.envelopes {
+		for _, got := range envelopes {
+			if got == envelope {
+				n++
+			}
 		}
 	}
 	return n
@@ -369,7 +371,7 @@ func (r *suiteReceiver) signalled() []string {
 func (r *suiteReceiver) called() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.deliveries) + len(r.signals)
+	return r.total + len(r.signals)
 }
 
 func brief(envelopes []string) string {
