@@ -205,7 +205,9 @@ func (c Config) withDefaults() Config {
 			*d.field = d.value
 		}
 	}
-	c.MessageBurst = max(c.MessageBurst, c.MaxSubscriptions)
+	if c.MessageBurst > 0 {
+		c.MessageBurst = max(c.MessageBurst, c.MaxSubscriptions)
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

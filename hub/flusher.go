@@ -48,6 +48,12 @@ func (f *flusher) push(clients ...*Client) {
 		return
 	}
 	f.mu.Lock()
+	if f.head > len(f.line)/2 {
+		// A line that never empties would grow at its end for ever.
+		n := copy(f.line, f.line[f.head:])
+		clear(f.line[n:])
+		f.line, f.head = f.line[:n], 0
+	}
 	f.line = append(f.line, clients...)
 	f.mu.Unlock()
 	if len(clients) == 1 {

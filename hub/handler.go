@@ -139,9 +139,9 @@ func (h *Hub) admit(r *http.Request, conn Conn, result AuthResult, place seat, a
 		// The hub began to drain while this client was being upgraded.
 		h.seats.give(place)
 		h.refused(RefusedNotRunning)
-		e := restart(h.cfg.DrainSpread)
-		conn.Start(c)
-		_ = conn.Close(e.code, e.text)
+		c.cancel()
+		conn.Start(nobody{})
+		c.closeConn(restart(h.cfg.DrainSpread))
 		return
 	}
 	var refusal error
@@ -177,3 +177,10 @@ func (h *Hub) enter(c *Client) bool {
 	h.joinUser(c)
 	return true
 }
+
+// nobody receives for a connection that is closed before it becomes a client's.
+type nobody struct{}
+
+func (nobody) Receive(FrameType, []byte) bool { return true }
+func (nobody) Writable()                      {}
+func (nobody) Closed(error)                   {}

@@ -34,7 +34,7 @@ type interest struct {
 	// joining and lingering are the topics in those states, in order; entries
 	// that have changed state since are passed over.
 	joining   []*topic
-	lingering []*topic
+	lingering []lingerer
 	// retryAt is when topics that are local are joined again; zero: nothing to
 	// retry.
 	retryAt time.Time
@@ -73,6 +73,17 @@ type topic struct {
 	leaveAt time.Time
 	// sources guards against what came twice; see sequence.go.
 	sources sources
+}
+
+// lingerer is a topic that lingers until at, unless it was held since.
+type lingerer struct {
+	topic *topic
+	at    time.Time
+}
+
+// stale reports whether the topic was held since.
+func (l lingerer) stale() bool {
+	return l.topic.state != topicLingering || !l.topic.leaveAt.Equal(l.at)
 }
 
 const (
@@ -169,7 +180,7 @@ func (in *interest) release(t *topic) {
 func (in *interest) lingerLocked(t *topic) {
 	t.state = topicLingering
 	t.leaveAt = time.Now().Add(lingerTime)
-	in.lingering = append(in.lingering, t)
+	in.lingering = append(in.lingering, lingerer{t, t.leaveAt})
 	if len(in.lingering) == 1 || len(in.lingering) > maxLingering {
 		in.poke()
 	}
@@ -207,9 +218,13 @@ func (in *interest) setRestored(restored bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.restored = restored
-	if restored && !in.retryAt.IsZero() {
+	if !restored {
+		return
+	}
+	// A call that is under way may fail yet, of what was before.
+	in.backoff = 0
+	if !in.retryAt.IsZero() {
 		in.retryAt = time.Now()
-		in.backoff = 0
 		in.poke()
 	}
 }
@@ -346,19 +361,19 @@ func (in *interest) takeLeaves() []*topic {
 	}
 	var batch []*topic
 	for len(in.lingering) > 0 && len(batch) < interestBatch {
-		t := in.lingering[0]
-		if t.state == topicLingering && t.leaveAt.After(now) && len(in.lingering) <= maxLingering {
-			break
+		first := in.lingering[0]
+		if !first.stale() {
+			if first.at.After(now) && len(in.lingering) <= maxLingering {
+				break
+			}
+			first.topic.state = topicLeaving
+			first.topic.ready = make(chan struct{})
+			in.pending++
+			batch = append(batch, first.topic)
 		}
-		in.lingering[0] = nil
+		in.lingering[0] = lingerer{}
 		if in.lingering = in.lingering[1:]; len(in.lingering) == 0 {
 			in.lingering = nil
-		}
-		if t.state == topicLingering && (!t.leaveAt.After(now) || len(in.lingering) >= maxLingering) {
-			t.state = topicLeaving
-			t.ready = make(chan struct{})
-			in.pending++
-			batch = append(batch, t)
 		}
 	}
 	return batch
@@ -393,7 +408,7 @@ func (in *interest) nextDue() (time.Time, bool) {
 	defer in.mu.Unlock()
 	at := in.retryAt
 	if len(in.lingering) > 0 {
-		leave := in.lingering[0].leaveAt
+		leave := in.lingering[0].at
 		if leave.Before(in.leaveAfter) {
 			leave = in.leaveAfter
 		}

@@ -83,7 +83,7 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 		return appendSealed
 	}
 	if cfg.Overflow == OverflowKeepLatest && key != "" {
-		if o.replaceLocked(frame, key) {
+		if o.replaceLocked(cfg, frame, key) {
 			n.droppedReplaced.Add(1)
 			return appended
 		}
@@ -91,6 +91,9 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 	if o.fullLocked(cfg, size) && !(cfg.Overflow == OverflowDropOldest && o.dropOldestLocked(cfg, n, size)) {
 		n.droppedOverflow.Add(1)
 		o.clearLocked(n)
+		if o.state != outboxFlushing {
+			o.doneLocked()
+		}
 		return appendOverflow
 	}
 	if cfg.Overflow == OverflowKeepLatest && key != "" {
@@ -109,14 +112,18 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 }
 
 // replaceLocked puts the frame in the place of one with the same key that still
-// waits.
-func (o *outbox) replaceLocked(frame Frame, key string) bool {
+// waits, where the bytes allow it.
+func (o *outbox) replaceLocked(cfg *Config, frame Frame, key string) bool {
 	at, ok := o.keys[key]
 	if !ok || at < o.base+uint64(o.inFlight) {
 		return false
 	}
 	place := &o.queue[at-o.base]
-	o.bytes += frame.Size() - place.frame.Size()
+	bytes := o.bytes + frame.Size() - place.frame.Size()
+	if bytes > cfg.OutboxBytes {
+		return false
+	}
+	o.bytes = bytes
 	place.frame = frame
 	return true
 }

@@ -162,8 +162,13 @@ func (h *Hub) publish(ctx context.Context, to address, m Message) (Result, error
 	}
 	seen := PublishObservation{Topic: to.topic(), ID: p.id, Bytes: len(payload)}
 	// A message that is published again has reached this hub's clients.
-	if !p.chosen || h.recent.add(seen.Topic, p.id, began) {
+	scope := seen.Topic
+	if to.kind == toClient {
+		scope = recentScope(scope, to.name)
+	}
+	if !p.chosen || h.recent.add(scope, p.id, began) {
 		if seen.Clients, err = h.deliverLocal(&p); err != nil {
+			h.recent.remove(scope, p.id)
 			return Result{}, fmt.Errorf("hub: publishing to client: %w", err)
 		}
 	}

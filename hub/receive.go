@@ -34,9 +34,9 @@ func (r *receiver) Deliver(d Delivery) {
 		return
 	}
 	fresh, missed := t.sources.check(e.Source, e.Sequence)
-	h.count.missed.Add(missed)
+	h.count.missed.Add(uint64(missed)) // below zero it wraps around to a subtraction
 	if fresh && e.Idempotent {
-		fresh = h.recent.add(d.Topic, e.MessageID, time.Now())
+		fresh = h.recent.add(recentScope(d.Topic, e.Target), e.MessageID, time.Now())
 	}
 	if !fresh {
 		h.count.duplicates.Add(1)

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,7 +17,7 @@ type recent struct {
 }
 
 type recentKey struct {
-	topic Topic
+	scope Topic
 	id    string
 }
 
@@ -30,18 +31,28 @@ const (
 	recentMax  = 65_536
 )
 
-// add reports whether the id is new on its topic.
-func (r *recent) add(t Topic, id string, now time.Time) bool {
-	key := recentKey{t, id}
+// recentScope is what a message's id is unique in: its topic, and for messages
+// to single clients, which share their hub's topic, the client.
+func recentScope(t Topic, client string) Topic {
+	if client == "" {
+		return t
+	}
+	return t + "\x00" + Topic(client)
+}
+
+// add reports whether the id is new in its scope.
+func (r *recent) add(scope Topic, id string, now time.Time) bool {
+	key := recentKey{scope, id}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.order) > 0 && (len(r.order) >= recentMax || now.Sub(r.order[0].at) >= recentTime) {
-		delete(r.seen, r.order[0].key)
-		r.order[0] = recentEntry{}
-		r.order = r.order[1:]
+	for len(r.order) > 0 && now.Sub(r.order[0].at) >= recentTime {
+		r.forgetOldestLocked()
 	}
 	if _, ok := r.seen[key]; ok {
 		return false
+	}
+	if len(r.order) >= recentMax {
+		r.forgetOldestLocked()
 	}
 	if r.seen == nil {
 		r.seen = make(map[recentKey]struct{})
@@ -49,4 +60,24 @@ func (r *recent) add(t Topic, id string, now time.Time) bool {
 	r.seen[key] = struct{}{}
 	r.order = append(r.order, recentEntry{key, now})
 	return true
+}
+
+func (r *recent) forgetOldestLocked() {
+	delete(r.seen, r.order[0].key)
+	r.order[0] = recentEntry{}
+	r.order = r.order[1:]
+}
+
+// remove forgets an id that was added a moment ago.
+func (r *recent) remove(scope Topic, id string) {
+	key := recentKey{scope, id}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.seen, key)
+	for i, entry := range slices.Backward(r.order) {
+		if entry.key == key {
+			r.order = slices.Delete(r.order, i, i+1)
+			return
+		}
+	}
 }

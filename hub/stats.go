@@ -69,7 +69,8 @@ type BackplaneStats struct {
 	PublishErrors uint64
 	// Duplicates counts publications that came twice, Missed those that the
 	// sequence numbers say were lost on the way, Malformed those that could
-	// not be read.
+	// not be read. One counts as missed when 64 later ones of its publisher's
+	// have come, and no longer should it come after all.
 	Duplicates, Missed, Malformed uint64
 	// Foreign counts plain messages, published by programs that are no hubs.
 	Foreign uint64
