@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"forge.lthn.ai/core/go-ws/examples/internal/probe"
+)
+
+// TestMain lets the test binary be the gateway, for tests that send signals.
+func TestMain(m *testing.M) {
+	if os.Getenv("GATEWAY_TEST_RUN_MAIN") != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// gateway is one that runs inside the test.
+type gateway struct {
+	t     *testing.T
+	url   string
+	stop  context.CancelFunc
+	ended chan error
+}
+
+// start runs a gateway on a free port. The test's end stops it.
+func start(t *testing.T, args ...string) *gateway {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	g := &gateway{t: t, stop: stop, ended: make(chan error, 1)}
+	out, over := probe.NewOutput(), make(chan struct{})
+	go func() {
+		defer close(over)
+		err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error", "-drain-timeout", "100ms"}, args...), out)
+		out.CloseWithError(err)
+		g.ended <- err
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-over
+	})
+	g.url = out.Address(t)
+	return g
+}
+
+// answered is what a request was answered.
+type answered struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// code is the error's code, where the answer is one.
+func (a answered) code() string {
+	var body struct {
+		Error struct{ Code, Message string }
+	}
+	if json.Unmarshal([]byte(a.body), &body) != nil || body.Error.Message == "" {
+		return ""
+	}
+	return body.Error.Code
+}
+
+// ask sends a request. Headers come in pairs.
+func (g *gateway) ask(method, path, body string, headers ...string) answered {
+	g.t.Helper()
+	r, err := http.NewRequestWithContext(g.t.Context(), method, g.url+path, strings.NewReader(body))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return answered{answer.StatusCode, answer.Header, string(text)}
+}
+
+// publish posts JSON.
+func (g *gateway) publish(path, body string, headers ...string) answered {
+	g.t.Helper()
+	return g.ask(http.MethodPost, path, body, append([]string{"Content-Type", "application/json"}, headers...)...)
+}
+
+func (g *gateway) dial(headers ...string) *probe.Client {
+	g.t.Helper()
+	return probe.Dial(g.t, g.url+"/ws", headers...)
+}
