@@ -1,11 +1,13 @@
 package hub
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -37,23 +39,59 @@ func parseOrigin(pattern string) (originPattern, error) {
 		return originPattern{any: true}, nil
 	}
 	scheme, rest, ok := strings.Cut(strings.ToLower(pattern), "://")
-	if !ok || scheme == "" {
-		return originPattern{}, fmt.Errorf("an origin begins with a scheme, as in https://example.com")
+	if !ok || !isScheme(scheme) {
+		return originPattern{}, errors.New("an origin begins with a scheme, as in https://example.com")
 	}
 	p := originPattern{scheme: scheme}
 	rest, p.subdomains = strings.CutPrefix(rest, "*.")
 	p.host = rest
 	if host, port, err := net.SplitHostPort(rest); err == nil {
 		p.host, p.port = host, port
+		if rest[0] == '[' {
+			p.host = "[" + host + "]"
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); port != "*" && (err != nil || n == 0 || port[0] == '0') {
+			return originPattern{}, errors.New("a port is a number or *")
+		}
 	}
-	p.host = strings.Trim(p.host, "[]")
-	if p.host == "" || strings.ContainsAny(p.host, "*/?#@ ") || strings.ContainsAny(strings.TrimPrefix(p.port, "*"), "*/?#@ ") {
-		return originPattern{}, fmt.Errorf("an origin is a scheme, a host and perhaps a port, nothing else")
+	if !isHost(p.host) {
+		return originPattern{}, errors.New("an origin is a scheme, a host and perhaps a port, nothing else; " +
+			"a name with other letters than ASCII's is written as browsers do, xn--…")
 	}
+	p.host = canonicalHost(strings.Trim(p.host, "[]"))
 	if p.port == "" {
 		p.port = defaultPort(scheme)
 	}
 	return p, nil
+}
+
+func isScheme(s string) bool {
+	return s != "" && 'a' <= s[0] && s[0] <= 'z' && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || strings.ContainsRune("+-.", r))
+	})
+}
+
+// isHost reports whether a host can be in an Origin header. A pattern that
+// matches nothing would be a mistake that nobody sees.
+func isHost(s string) bool {
+	if inner, ok := strings.CutPrefix(s, "["); ok {
+		a, err := netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+		return err == nil && a.Is6() && a.Zone() == "" && strings.HasSuffix(s, "]")
+	}
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(":*/?#@[]\\%\"<>^|`{}", r)
+	})
+}
+
+// canonicalHost is a host without brackets in lower case, an IPv6 address in its
+// one form (RFC 5952).
+func canonicalHost(host string) string {
+	if strings.Contains(host, ":") {
+		if a, err := netip.ParseAddr(host); err == nil {
+			return a.String()
+		}
+	}
+	return strings.ToLower(host)
 }
 
 func (p *originPattern) match(scheme, host, port string) bool {
@@ -91,11 +129,11 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 		return false
 	}
 	origin, err := url.Parse(values[0])
-	if err != nil || origin.Scheme == "" || origin.Host == "" {
+	if err != nil || origin.Scheme == "" || origin.Hostname() == "" {
 		// "null" among them, which sandboxed pages send.
 		return len(h.origins) > 0 && h.anyOrigin()
 	}
-	scheme, host, port := strings.ToLower(origin.Scheme), strings.ToLower(origin.Hostname()), origin.Port()
+	scheme, host, port := strings.ToLower(origin.Scheme), canonicalHost(origin.Hostname()), origin.Port()
 	if port == "" {
 		port = defaultPort(scheme)
 	}
@@ -105,7 +143,7 @@ func (h *Hub) originAllowed(r *http.Request) bool {
 	if ownPort == "" {
 		ownPort = defaultPort(ownScheme)
 	}
-	if scheme == ownScheme && host == strings.ToLower(own.Hostname()) && port == ownPort {
+	if scheme == ownScheme && host == canonicalHost(own.Hostname()) && port == ownPort {
 		return true
 	}
 	for i := range h.origins {
