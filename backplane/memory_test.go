@@ -234,6 +234,49 @@ func TestMemorySignalsEndWithTheBusState(t *testing.T) {
 	}
 }
 
+// Topics that everybody has left, and members that are closed, leave no trace,
+// whoever is the last to let go: a subscriber or a publisher.
+func TestMemoryForgetsWhatIsLeft(t *testing.T) {
+	bus := backplane.NewMemory(backplane.MemoryConfig{})
+	var m hub.Backplane
+	leave := false
+	m = join(t, bus, receiver{deliver: func(d hub.Delivery) {
+		if !leave {
+			return
+		}
+		if err := m.Unsubscribe(t.Context(), d.Topic); err != nil {
+			t.Errorf("Unsubscribe: got %v, want nil", err)
+		}
+	}}, "c:x", "c:y", "c:z")
+	other := join(t, bus, receiver{}, "c:y")
+	for _, topic := range []hub.Topic{"c:x", "c:nobody"} {
+		if _, err := other.Publish(t.Context(), hub.Publication{Topic: topic}); err != nil {
+			t.Fatalf("Publish: got %v, want nil", err)
+		}
+	}
+	if got, want := bus.Topics(), 3; got != want {
+		t.Errorf("topics: got %d, want %d", got, want)
+	}
+	if err := m.Unsubscribe(t.Context(), "c:z"); err != nil {
+		t.Fatalf("Unsubscribe: got %v, want nil", err)
+	}
+	leave = true
+	if _, err := other.Publish(t.Context(), hub.Publication{Topic: "c:x"}); err != nil {
+		t.Fatalf("Publish: got %v, want nil", err)
+	}
+	if got, want := bus.Topics(), 1; got != want {
+		t.Errorf("topics when two were left: got %d, want %d", got, want)
+	}
+	for _, m := range []hub.Backplane{m, other} {
+		if err := m.Close(); err != nil {
+			t.Errorf("Close: got %v, want nil", err)
+		}
+	}
+	if topics, members := bus.Topics(), bus.Members(); topics != 0 || members != 0 {
+		t.Errorf("after Close: got %d topics and %d members, want none", topics, members)
+	}
+}
+
 func TestMemoryRefusesASecondStart(t *testing.T) {
 	m := join(t, backplane.NewMemory(backplane.MemoryConfig{}), receiver{})
 	if err := m.Start(t.Context(), receiver{}); err == nil {
