@@ -23,3 +23,12 @@ func TransportCheckNames() (names []string) {
 	}
 	return names
 }
+
+// DialSocket connects the client that TestTransport uses on sockets.
+func DialSocket(address string, o TransportDialOptions) (TransportClient, int, error) {
+	c, status, err := dialSocket(address, o)
+	if c == nil {
+		return nil, status, err
+	}
+	return c, status, nil
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -371,8 +372,9 @@ func (l *transportLink) send(frames []hub.Frame) error {
 func (l *transportLink) block() (taken []message) {
 	l.b.Helper()
 	const limit = 256 << 20
+	filler := strings.Repeat("-", 128<<10)
 	for size := 0; size < limit; {
-		m := message{hub.BinaryFrame, string(pattern(len(taken), 128<<10))}
+		m := message{hub.BinaryFrame, fmt.Sprint(len(taken)) + filler}
 		l.b.mu.Lock()
 		before := l.writable
 		l.b.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -29,17 +30,31 @@ func checkWritable(b *transportBed) {
 }
 
 func checkBlocking(b *transportBed) {
-	l := b.connect(linkOptions{})
-	var want []message
+	l := b.connect(linkOptions{unread: true})
+	want := l.block()
+	var more []message
 	for i := range 40 {
-		want = append(want, bytesOf(pattern(i, 300_000+i)))
+		more = append(more, bytesOf(pattern(i, 300_000+i)))
 	}
+	frames := b.frames(more...)
+	b.mu.Lock()
+	before := l.writable
+	b.mu.Unlock()
+	n, err := l.conn.Send(frames)
+	if n == len(frames) || !errors.Is(err, hub.ErrWouldBlock) {
+		b.Errorf("Send while blocked: got %d of %d taken, %v, want %v", n, len(frames), err, hub.ErrWouldBlock)
+	}
+	l.read()
+	b.wait("Writable", func() bool { return l.writable > before })
 	b.must("Send", func() {
-		if err := l.send(b.frames(want...)); err != nil {
-			b.Errorf("Send: %v", err)
+		for batch := range slices.Chunk(frames[n:], 3) {
+			if err := l.send(batch); err != nil {
+				b.Errorf("Send: %v", err)
+				return
+			}
 		}
 	})
-	l.expect(want)
+	l.expect(append(want, more...))
 }
 
 func checkHuge(b *transportBed) {
@@ -60,9 +75,6 @@ func checkHuge(b *transportBed) {
 
 func checkPingBlocked(b *transportBed) {
 	l := b.connect(linkOptions{unread: true})
-	if err := l.conn.Ping(); err != nil {
-		b.Errorf("Ping to a client that does not read: %v", err)
-	}
 	taken := l.block()
 	b.must("Ping to a client that does not read", func() {
 		for range 3 {

@@ -302,8 +302,8 @@ func checkInterleaving(b *transportBed) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for batch := range slices.Chunk(frames, 7) {
-			if err := l.send(batch); err != nil {
-				b.Errorf("Send: %v", err)
+			if err := errors.Join(l.conn.Ping(), l.send(batch)); err != nil {
+				b.Errorf("Ping and Send: %v", err)
 				return
 			}
 		}

@@ -36,6 +36,9 @@ func serveFake(_ testing.TB, tr hub.Transport, handler http.Handler) hubtest.Tra
 			return nil, resp.Status, nil
 		}
 		peer.Stall()
+		if f, ok := tr.(*faultyTransport); ok && f.overlooks {
+			return rawFakeClient{fakeClient{peer}}, resp.Status, nil
+		}
 		return fakeClient{peer}, resp.Status, nil
 	}
 }
@@ -63,3 +66,8 @@ func (c fakeClient) Receive() (hub.FrameType, []byte, error) {
 	}
 	return t, payload, err
 }
+
+// rawFakeClient has a server that overlooks what breaks the protocol.
+type rawFakeClient struct{ fakeClient }
+
+func (rawFakeClient) SendRaw([]byte) error { return nil }
