@@ -287,7 +287,8 @@ var transportFaults = []transportFault{
 			return hubtest.NewTransport().Prepare(t, payload[:min(len(payload), 10<<20)])
 		}}},
 	{"PingDoesNotBlock", "waits for the pong", conns(func(c *faultyConn) {
-		c.ping = func() error { <-faultsOver; return nil }
+		over := faultsOver
+		c.ping = func() error { <-over; return nil }
 	})},
 	{"APongMovesLastRead", "only messages do", conns(func(c *faultyConn) {
 		began := c.Conn.LastRead()
@@ -473,7 +474,8 @@ var transportFaults = []transportFault{
 		}
 	})},
 	{"CloseLeavesNoGoroutine", "one each", conns(func(c *faultyConn) {
-		go func() { <-faultsOver }()
+		over := faultsOver
+		go func() { <-over }()
 	})},
 	{"ConcurrentCallsDoNoHarm", "a ping between loses a frame", conns(func(c *faultyConn) {
 		var pings atomic.Int64
@@ -498,7 +500,7 @@ var transportFaults = []transportFault{
 }
 
 // faultsOver ends what a fault left running.
-var faultsOver = make(chan struct{})
+var faultsOver chan struct{}
 
 func upTo(n int64) func(http.ResponseWriter, *http.Request, *hub.AcceptOptions) bool {
 	return func(w http.ResponseWriter, _ *http.Request, _ *hub.AcceptOptions) bool {
@@ -560,6 +562,7 @@ func cutBlocked(c *faultyConn) {
 const faultPatience = 200 * time.Millisecond
 
 func TestTransportSuiteSeesFaults(t *testing.T) {
+	faultsOver = make(chan struct{})
 	defer close(faultsOver)
 	for _, f := range transportFaults {
 		t.Run(f.check+"/"+f.fault, func(t *testing.T) {
