@@ -1,9 +1,11 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -67,6 +69,8 @@ type topic struct {
 	refs  int
 	// told: a call to the backplane about the topic is under way.
 	told bool
+	// failures counts the calls to join it that have failed.
+	failures int
 	// ready is closed when the first attempt to join has ended.
 	ready chan struct{}
 	// leaveAt is when a lingering topic is left.
@@ -280,12 +284,7 @@ func (in *interest) takeJoins() []*topic {
 	defer in.mu.Unlock()
 	if !in.retryAt.IsZero() && !time.Now().Before(in.retryAt) {
 		in.retryAt = time.Time{}
-		for _, t := range in.topics {
-			if t.state == topicLocal {
-				// Its waiters have gone on: it stays local until it is live.
-				in.joining = append(in.joining, t)
-			}
-		}
+		in.retryLocked()
 	}
 	var batch []*topic
 	for len(in.joining) > 0 && len(batch) < in.size {
@@ -301,6 +300,18 @@ func (in *interest) takeJoins() []*topic {
 	return batch
 }
 
+// retryLocked joins all local topics again. Their waiters have gone on: they stay
+// local until they are live. Those that took part in the fewest failures come
+// first: where the broker refuses one topic, those beside it come away from it.
+func (in *interest) retryLocked() {
+	for _, t := range in.topics {
+		if t.state == topicLocal {
+			in.joining = append(in.joining, t)
+		}
+	}
+	slices.SortFunc(in.joining, func(a, b *topic) int { return cmp.Compare(a.failures, b.failures) })
+}
+
 func (in *interest) settleJoins(batch []*topic, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -314,6 +325,9 @@ func (in *interest) settleJoins(batch []*topic, err error) {
 		in.backoff = min(max(2*in.backoff, firstBackoff), maxBackoff)
 		in.retryAt = time.Now().Add(in.backoff)
 		in.size = max(in.size/2, 1)
+		for _, t := range batch {
+			t.failures++
+		}
 		// Those that have not been told would wait just as long.
 		batch = append(batch, in.joining...)
 		in.joining = nil
@@ -340,7 +354,7 @@ func (in *interest) settleJoinLocked(t *topic, joined bool) {
 	case joined:
 		in.local--
 		in.pending--
-		t.state = topicLive
+		t.state, t.failures = topicLive, 0
 		if t.refs == 0 {
 			in.lingerLocked(t)
 		}
