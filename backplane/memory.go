@@ -44,8 +44,8 @@ type topic struct {
 	// turn holds one token, which a publisher has while it delivers. A channel
 	// instead of a mutex: waiting for it ends with a context.
 	turn chan struct{}
-	// members is never changed in place, so that a publisher reads it without a
-	// lock. It is replaced under Memory.mu.
+	// members is replaced under Memory.mu and read by publishers without it: what
+	// is in a list that was there once never changes.
 	members atomic.Pointer[[]*member]
 	// publishers counts those that hold the topic. It grows under Memory.mu.
 	publishers atomic.Int64
@@ -135,8 +135,7 @@ func (b *Memory) subscribe(m *member, topics []hub.Topic) error {
 			t = &topic{turn: make(chan struct{}, 1)}
 			b.topics[name] = t
 		}
-		members := t.list()
-		t.set(append(members[:len(members):len(members)], m))
+		t.set(append(t.list(), m))
 	}
 	return nil
 }

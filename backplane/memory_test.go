@@ -210,6 +210,72 @@ func TestMemoryCloseWaitsForTheDeliveryUnderWay(t *testing.T) {
 	})
 }
 
+// A member that is closed while a publication is on its way to it, behind
+// another member that is slow, does not get it.
+func TestMemoryClosedMemberIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := backplane.NewMemory(backplane.MemoryConfig{})
+		goOn := make(chan struct{})
+		slow := join(t, bus, receiver{deliver: func(hub.Delivery) { <-goOn }}, "c:x")
+		late := join(t, bus, receiver{deliver: func(hub.Delivery) { t.Error("Deliver after Close: got a call, want none") }}, "c:x")
+		var publisher sync.WaitGroup
+		publisher.Go(func() {
+			if _, err := slow.Publish(context.Background(), hub.Publication{Topic: "c:x"}); err != nil {
+				t.Errorf("Publish: got %v, want nil", err)
+			}
+		})
+		synctest.Wait()
+		if err := late.Close(); err != nil {
+			t.Errorf("Close: got %v, want nil", err)
+		}
+		close(goOn)
+		publisher.Wait()
+	})
+}
+
+// A member that leaves in the midst of a delivery changes nothing for those
+// behind it.
+func TestMemoryLeavingDuringADeliverySkipsNobody(t *testing.T) {
+	bus := backplane.NewMemory(backplane.MemoryConfig{})
+	var got []string
+	var first hub.Backplane
+	first = join(t, bus, receiver{deliver: func(hub.Delivery) {
+		got = append(got, "first")
+		if err := first.Unsubscribe(t.Context(), "c:x"); err != nil {
+			t.Errorf("Unsubscribe: got %v, want nil", err)
+		}
+	}}, "c:x")
+	for _, name := range []string{"second", "third"} {
+		join(t, bus, receiver{deliver: func(hub.Delivery) { got = append(got, name) }}, "c:x")
+	}
+	for range 2 {
+		if _, err := first.Publish(t.Context(), hub.Publication{Topic: "c:x"}); err != nil {
+			t.Errorf("Publish: got %v, want nil", err)
+		}
+	}
+	if g, want := fmt.Sprint(got), "[first second third second third]"; g != want {
+		t.Errorf("deliveries: got %s, want %s", g, want)
+	}
+}
+
+// Breaking what is broken, and healing what is up, is no news.
+func TestMemorySignalsOnlyChanges(t *testing.T) {
+	bus := backplane.NewMemory(backplane.MemoryConfig{})
+	var got []string
+	join(t, bus, receiver{
+		disrupted: func(err error) { got = append(got, fmt.Sprint("down ", errors.Is(err, hub.ErrUnavailable))) },
+		restored:  func() { got = append(got, "up") },
+	})
+	bus.Heal()
+	bus.Break()
+	bus.Break()
+	bus.Heal()
+	bus.Heal()
+	if g, want := fmt.Sprint(got), "[up down true up]"; g != want {
+		t.Errorf("signals: got %s, want %s", g, want)
+	}
+}
+
 // The last word that a receiver hears is how the bus is.
 func TestMemorySignalsEndWithTheBusState(t *testing.T) {
 	bus := backplane.NewMemory(backplane.MemoryConfig{})
