@@ -29,7 +29,8 @@ type Backplane interface {
 	// ErrUnavailable: then nothing was published. Publications that one
 	// goroutine publishes one after another are delivered in that order.
 	//
-	// The adapter keeps the envelope no longer than the call, or unchanged.
+	// The adapter never changes the envelope, and keeps nothing of it after the
+	// call: the caller may write over it.
 	Publish(ctx context.Context, p Publication) (Published, error)
 
 	// Subscribe returns nil once every topic is live at the server that the
