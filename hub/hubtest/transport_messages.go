@@ -144,11 +144,12 @@ func checkSlice(b *transportBed) {
 	for i := range 3 {
 		ms := []message{text(fmt.Sprintf("a %d", i)), text("b"), text("c")}
 		batch := b.frames(ms...)
-		if _, err := l.conn.Send(batch); err != nil {
+		n, err := l.conn.Send(batch)
+		if err != nil && !errors.Is(err, hub.ErrWouldBlock) {
 			b.Fatalf("Send: %v", err)
 		}
 		scribble(batch)
-		want = append(want, ms...)
+		want = append(want, ms[:n]...)
 	}
 	l.expect(want)
 
