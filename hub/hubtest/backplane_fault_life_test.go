@@ -229,7 +229,7 @@ var backplaneLifeFaults = []backplaneFault{
 		h.Heal = func(t testing.TB) {
 			heal(t)
 			for _, m := range w.others(nil) {
-				if m.isClosed() {
+				if m.isStarted() && m.isClosed() {
 					m.receiver.Restored()
 				}
 			}
@@ -239,7 +239,7 @@ var backplaneLifeFaults = []backplaneFault{
 		m.publish = func(ctx context.Context, p hub.Publication) (hub.Published, error) {
 			out, err := m.Backplane.Publish(ctx, p)
 			for _, other := range m.w.others(m) {
-				if err == nil && other.isClosed() {
+				if err == nil && other.isStarted() && other.isClosed() {
 					other.receiver.Deliver(hub.Delivery{Topic: p.Topic, Envelope: p.Envelope})
 				}
 			}

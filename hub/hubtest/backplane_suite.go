@@ -35,8 +35,9 @@ type BackplaneHarness struct {
 // version of the suite gets a feature here unless every adapter that fulfils
 // the port passes it.
 type BackplaneFeatures struct {
-	// MaxPayload is the largest envelope that the broker takes, in bytes. Zero
-	// means that there is no limit worth testing; 512 KiB must pass.
+	// MaxPayload is the largest envelope that Publish takes, in bytes: what the
+	// broker takes without what the adapter adds. Zero means that there is no
+	// limit worth testing; 512 KiB must pass.
 	MaxPayload int
 	// EventualInterest says that a subscription which is live at its own server
 	// takes a moment until publishers at another server reach it, as on a NATS

@@ -192,19 +192,20 @@ func checkAbilitiesNeverChange(e *backplaneEnv) {
 }
 
 func checkNoGoroutineLeft(e *backplaneEnv) {
-	pub := e.connected() // what is made once and shared is there before the count
-	before := goroutines()
-	for range 3 {
-		m := e.unstarted()
-		m.connect()
-		m.join(pub, "c:news", "c:more")
-		m.publish("c:more", "end")
+	use := func() {
+		m, pub := e.pair("c:news", "c:more")
+		m.publish("c:more", "1")
 		pub.publish("c:news", "end")
 		m.expect("c:news", "end")
-		e.within("Close", func() { m.bp.Close() })
+		for _, m := range []*suiteMember{m, pub, e.unstarted()} {
+			e.within("Close", func() { m.bp.Close() })
+		}
 	}
-	unstarted := e.unstarted()
-	e.within("Close", func() { unstarted.bp.Close() })
+	use() // what is made once and shared is there before the count
+	before := goroutines()
+	for range 3 {
+		use()
+	}
 	// A goroutine that has done its last deed may still be there for a moment.
 	var left []string
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
