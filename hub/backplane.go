@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -36,7 +37,10 @@ type Backplane interface {
 	// Subscribe returns nil once every topic is live at the server that the
 	// adapter is connected to: what is published there afterwards arrives,
 	// what is published by this same backplane included. It returns at the
-	// latest when ctx ends. After an error none of the topics is subscribed.
+	// latest when ctx ends. After an error none of the topics is subscribed,
+	// unless it is a *SubscribeError: then those that it does not name are
+	// live. An adapter whose broker has several parts names the topics of a part
+	// that fails, at once once it knows that the part is silent.
 	// A topic that is live already stays live. Once live, a topic is brought
 	// back by the adapter after every disruption, until Unsubscribe.
 	Subscribe(ctx context.Context, topics ...Topic) error
@@ -194,6 +198,19 @@ type Page struct {
 	// Top is the newest position. It may be ahead of the entries, also of
 	// fewer than Limit.
 	Top Position
+}
+
+// SubscribeError says that Subscribe has joined some topics and not others.
+type SubscribeError struct {
+	// Failed are the topics that are not subscribed, each with the reason.
+	Failed map[Topic]error
+}
+
+func (e *SubscribeError) Error() string {
+	for topic, err := range e.Failed {
+		return fmt.Sprintf("hub: %d topics not subscribed, among them %q: %v", len(e.Failed), topic, err)
+	}
+	return "hub: topics not subscribed"
 }
 
 // Errors that a Backplane's methods return, wrapped.

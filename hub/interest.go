@@ -22,7 +22,10 @@ import (
 //	               local
 //
 // Whoever holds a topic waits for it outside of any lock. A topic that could
-// not be joined is local: its clients hear this hub alone until a retry.
+// not be joined is local: its clients hear this hub alone until a retry. When
+// the broker is silent or away, everybody who waits is answered so, and so is, at
+// once, whoever comes before the next call that succeeds: nobody waits for
+// longer than one call.
 type interest struct {
 	hub    *Hub
 	bp     Backplane
@@ -33,10 +36,12 @@ type interest struct {
 
 	mu     sync.Mutex
 	topics map[Topic]*topic
-	// joining and lingering are the topics in those states, in order; entries
-	// that have changed state since are passed over.
-	joining   []*topic
-	lingering []lingerer
+	// joining are the topics that wait to be told, in order.
+	joining []*topic
+	// lingering are the topics that linger, and some that were held again
+	// since: each at most once. lingerers counts those that do linger.
+	lingering []*topic
+	lingerers int
 	// retryAt is when topics that are local are joined again; zero: nothing to
 	// retry.
 	retryAt time.Time
@@ -49,6 +54,10 @@ type interest struct {
 	// size is how many topics the next batch may have. It shrinks when a batch
 	// fails, so that one topic that the broker refuses can't keep others away.
 	size int
+	// silent: the last call found the broker silent or away. It means nothing
+	// after silentUntil, unless topics wait for a retry.
+	silent      bool
+	silentUntil time.Time
 	// leaveAfter holds back leaving while it fails.
 	leaveAfter time.Time
 }
@@ -69,25 +78,21 @@ type topic struct {
 	refs  int
 	// told: a call to the backplane about the topic is under way.
 	told bool
+	// unsure: a call to leave it has failed, so that it may be subscribed though
+	// it is not live.
+	unsure bool
 	// failures counts the calls to join it that have failed.
 	failures int
 	// ready is closed when the first attempt to join has ended.
 	ready chan struct{}
-	// leaveAt is when a lingering topic is left.
+	// leaveAt is when a lingering topic is left. listed: it stands in
+	// interest.lingering.
 	leaveAt time.Time
+	listed  bool
+	// listedFor is leaveAt as it was when the topic was listed.
+	listedFor time.Time
 	// sources guards against what came twice; see sequence.go.
 	sources sources
-}
-
-// lingerer is a topic that lingers until at, unless it was held since.
-type lingerer struct {
-	topic *topic
-	at    time.Time
-}
-
-// stale reports whether the topic was held since.
-func (l lingerer) stale() bool {
-	return l.topic.state != topicLingering || !l.topic.leaveAt.Equal(l.at)
 }
 
 const (
@@ -129,15 +134,24 @@ func (in *interest) hold(name Topic) *topic {
 	t.refs++
 	if t.state == topicLingering {
 		t.state = topicLive
+		in.lingerers--
 	}
 	return t
 }
 
 func (in *interest) joinLocked(t *topic) {
+	in.pending++
+	if in.silent && (in.local > 0 || time.Now().Before(in.silentUntil)) {
+		// It is joined with the next retry.
+		t.state = topicLocal
+		in.local++
+		in.retryLaterLocked()
+		in.poke()
+		return
+	}
 	t.state = topicJoining
 	t.ready = make(chan struct{})
 	in.joining = append(in.joining, t)
-	in.pending++
 	in.poke()
 }
 
@@ -174,20 +188,37 @@ func (in *interest) release(t *topic) {
 	case t.state == topicLive:
 		in.lingerLocked(t)
 	case t.state == topicLocal && !t.told:
-		in.local--
-		in.pending--
-		delete(in.topics, t.name)
+		in.dropLocalLocked(t)
 	}
+}
+
+// dropLocalLocked forgets a local topic that nobody holds.
+func (in *interest) dropLocalLocked(t *topic) {
+	in.local--
+	in.pending--
+	if t.unsure {
+		in.lingerLocked(t)
+		return
+	}
+	delete(in.topics, t.name)
 }
 
 // lingerLocked keeps a topic for a while, since people reload pages.
 func (in *interest) lingerLocked(t *topic) {
 	t.state = topicLingering
 	t.leaveAt = time.Now().Add(lingerTime)
-	in.lingering = append(in.lingering, lingerer{t, t.leaveAt})
-	if len(in.lingering) == 1 || len(in.lingering) > maxLingering {
+	in.lingerers++
+	if !t.listed {
+		in.listLocked(t)
+	}
+	if len(in.lingering) == 1 || in.lingerers > maxLingering {
 		in.poke()
 	}
+}
+
+func (in *interest) listLocked(t *topic) {
+	t.listed, t.listedFor = true, t.leaveAt
+	in.lingering = append(in.lingering, t)
 }
 
 func (in *interest) poke() {
@@ -226,7 +257,7 @@ func (in *interest) setRestored(restored bool) {
 		return
 	}
 	// A call that is under way may fail yet, of what was before.
-	in.backoff = 0
+	in.backoff, in.silent = 0, false
 	if !in.retryAt.IsZero() {
 		in.retryAt = time.Now()
 		in.poke()
@@ -315,28 +346,61 @@ func (in *interest) retryLocked() {
 func (in *interest) settleJoins(batch []*topic, err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	// Where the backplane says which topics have failed, the others are live.
+	partial, named := errors.AsType[*SubscribeError](err)
+	failed := func(t *topic) bool { return err != nil && (!named || partial.Failed[t.name] != nil) }
 	if err == nil {
 		in.backoff = 0
-		in.size = min(2*in.size, interestBatch)
 	} else {
-		if !errors.Is(err, context.Canceled) {
-			in.hub.cfg.Logger.Debug("joining topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
-		}
+		in.hub.cfg.Logger.Debug("joining topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
 		in.backoff = min(max(2*in.backoff, firstBackoff), maxBackoff)
 		in.retryAt = time.Now().Add(in.backoff)
+	}
+	if err == nil || named {
+		in.silent = false
+		in.size = min(2*in.size, interestBatch)
+	} else {
 		in.size = max(in.size/2, 1)
-		for _, t := range batch {
-			t.failures++
-		}
-		// Those that have not been told would wait just as long.
-		batch = append(batch, in.joining...)
-		in.joining = nil
 	}
 	for _, t := range batch {
 		t.told = false
-		if in.topics[t.name] == t {
-			in.settleJoinLocked(t, err == nil)
+		if failed(t) {
+			t.failures++
 		}
+		if in.topics[t.name] == t {
+			in.settleJoinLocked(t, !failed(t))
+		}
+	}
+	if silence(err) {
+		in.fallSilentLocked()
+	}
+}
+
+// silence reports whether an error of the backplane's says that the broker is
+// silent or away, and not that it refused these topics.
+func silence(err error) bool {
+	_, named := errors.AsType[*SubscribeError](err)
+	return !named && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable))
+}
+
+// fallSilentLocked answers everybody who waits for a topic that the backplane
+// has not been told of yet.
+func (in *interest) fallSilentLocked() {
+	in.silent, in.silentUntil = true, time.Now().Add(maxBackoff)
+	for _, t := range in.joining {
+		if in.topics[t.name] == t {
+			in.settleJoinLocked(t, false)
+		}
+	}
+	in.joining = nil
+	in.retryLaterLocked()
+}
+
+// retryLaterLocked makes sure that topics that are local are joined again.
+func (in *interest) retryLaterLocked() {
+	if in.local > 0 && in.retryAt.IsZero() {
+		in.backoff = min(max(2*in.backoff, firstBackoff), maxBackoff)
+		in.retryAt = time.Now().Add(in.backoff)
 	}
 }
 
@@ -354,18 +418,17 @@ func (in *interest) settleJoinLocked(t *topic, joined bool) {
 	case joined:
 		in.local--
 		in.pending--
-		t.state, t.failures = topicLive, 0
+		t.state, t.failures, t.unsure = topicLive, 0, false
 		if t.refs == 0 {
 			in.lingerLocked(t)
 		}
 	case t.refs == 0:
-		in.local--
-		in.pending--
-		delete(in.topics, t.name)
+		in.dropLocalLocked(t)
 	}
 }
 
-// takeLeaves returns the next topics that have lingered for long enough.
+// takeLeaves returns the next topics that have lingered for long enough, and
+// the oldest ones past the bound.
 func (in *interest) takeLeaves() []*topic {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -375,20 +438,29 @@ func (in *interest) takeLeaves() []*topic {
 	}
 	var batch []*topic
 	for len(in.lingering) > 0 && len(batch) < interestBatch {
-		first := in.lingering[0]
-		if !first.stale() {
-			if first.at.After(now) && len(in.lingering) <= maxLingering {
-				break
-			}
-			first.topic.state = topicLeaving
-			first.topic.ready = make(chan struct{})
+		t := in.lingering[0]
+		lingers := t.state == topicLingering
+		leaves := lingers && (!t.leaveAt.After(now) || in.lingerers > maxLingering)
+		if lingers && !leaves && t.leaveAt.Equal(t.listedFor) {
+			break
+		}
+		in.lingering[0] = nil
+		in.lingering = in.lingering[1:]
+		t.listed = false
+		switch {
+		case leaves:
+			in.lingerers--
+			t.state = topicLeaving
+			t.ready = make(chan struct{})
 			in.pending++
-			batch = append(batch, first.topic)
+			batch = append(batch, t)
+		case lingers:
+			// Held and released since it was listed: it goes to the end.
+			in.listLocked(t)
 		}
-		in.lingering[0] = lingerer{}
-		if in.lingering = in.lingering[1:]; len(in.lingering) == 0 {
-			in.lingering = nil
-		}
+	}
+	if len(in.lingering) == 0 {
+		in.lingering = nil
 	}
 	return batch
 }
@@ -400,20 +472,26 @@ func (in *interest) settleLeaves(batch []*topic, err error) {
 		in.hub.cfg.Logger.Debug("leaving topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
 		in.leaveAfter = time.Now().Add(lingerTime)
 	}
+	if silence(err) {
+		in.fallSilentLocked()
+	}
 	for _, t := range batch {
 		in.pending--
 		close(t.ready)
 		switch {
 		case t.refs > 0:
+			t.unsure = err != nil
 			in.joinLocked(t)
-		case err != nil && len(in.lingering) < maxLingering:
+		case silence(err), err != nil && in.lingerers < maxLingering:
+			// As likely as not it is subscribed still: it is left later.
 			in.lingerLocked(t)
 		default:
-			// Past the bound a topic that can't be left is forgotten: what
-			// still arrives on it is dropped.
+			// Where the broker refuses, past the bound: what still arrives is
+			// dropped.
 			delete(in.topics, t.name)
 		}
 	}
+	in.retryLaterLocked()
 }
 
 // nextDue is when run has something to do by itself.
@@ -422,7 +500,7 @@ func (in *interest) nextDue() (time.Time, bool) {
 	defer in.mu.Unlock()
 	at := in.retryAt
 	if len(in.lingering) > 0 {
-		leave := in.lingering[0].at
+		leave := in.lingering[0].leaveAt
 		if leave.Before(in.leaveAfter) {
 			leave = in.leaveAfter
 		}
