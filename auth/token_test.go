@@ -125,6 +125,15 @@ func TestQueryTokenRefusesWhatIsNoToken(t *testing.T) {
 	refused(t, a, &http.Request{}, auth.ErrNoCredentials, "")
 }
 
+func TestQueryTokenErrorHasNoPieceOfTheToken(t *testing.T) {
+	r := httptest.NewRequest("GET", "/ws", nil)
+	r.URL.RawQuery = "token=%q9x" // package url names the faulty escape
+	got := auth.NewQueryToken("token", never(t)).Authenticate(r)
+	if !errors.Is(got.Error, auth.ErrMalformed) || strings.Contains(got.Error.Error(), "q9") {
+		t.Errorf("got %v, want a malformed query and no piece of it", got.Error)
+	}
+}
+
 func TestCookieRefusesWhatIsNoToken(t *testing.T) {
 	a := auth.NewCookie("session", never(t))
 	for cookies, want := range map[string]error{
