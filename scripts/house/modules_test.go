@@ -69,6 +69,11 @@ func TestWorkspaceHasEveryModule(t *testing.T) {
 	for _, u := range work.Use {
 		used = append(used, filepath.ToSlash(filepath.Clean(u.Path)))
 	}
+	for _, u := range used {
+		if !slices.Contains(modules(t), u) {
+			t.Errorf("go.work uses ./%s, which holds no module", u)
+		}
+	}
 	for _, m := range modules(t) {
 		goFiles := slices.DeleteFunc(files(t, m+"/*.go"), func(f string) bool { return within(modules(t), f) != m })
 		if len(goFiles) > 0 && !slices.Contains(used, m) {
