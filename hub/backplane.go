@@ -16,11 +16,11 @@ import (
 // that no two such calls ever overlap for one topic.
 type Backplane interface {
 	// Start connects and hands over the receiver. It is called once, before
-	// anything else but Abilities, and does not wait for a broker that is away:
-	// the adapter goes on trying and calls Restored when it is there (an
-	// adapter may offer an option that makes it fail instead). An error means
-	// that no attempt will ever succeed as it is configured. ctx bounds the
-	// call, not what it starts.
+	// anything else but Abilities, History.Declare and Close, and does not wait
+	// for a broker that is away: the adapter goes on trying and calls Restored
+	// when it is there (an adapter may offer an option that makes it fail
+	// instead). An error means that no attempt will ever succeed as it is
+	// configured. ctx bounds the call, not what it starts.
 	Start(ctx context.Context, r BackplaneReceiver) error
 
 	// Publish hands one publication to the broker and returns when the broker
@@ -46,7 +46,9 @@ type Backplane interface {
 	Subscribe(ctx context.Context, topics ...Topic) error
 
 	// Unsubscribe ends subscriptions. A topic that is not subscribed is no
-	// error. Publications that were under way may still be delivered.
+	// error. Publications that were under way may still be delivered. While the
+	// broker is away it returns nil: what is not there is not brought back.
+	// After an error the topics may still be subscribed.
 	Unsubscribe(ctx context.Context, topics ...Topic) error
 
 	// Abilities says what the backplane can do beyond this interface. The
@@ -60,7 +62,9 @@ type Backplane interface {
 }
 
 // BackplaneReceiver is what a Backplane calls; the hub implements it. No
-// method blocks. Deliver is never called concurrently for one topic.
+// method blocks. Deliver is never called concurrently for one topic; Disrupted
+// and Restored are called one after the other, so that the last one says how
+// things are.
 type BackplaneReceiver interface {
 	// Deliver takes one publication. The receiver may keep the envelope;
 	// nobody changes it.

@@ -81,6 +81,10 @@ func TestErrorsGiveTheFramesIDBack(t *testing.T) {
 		if f := p.wantError(wire.ErrorInvalidFrame); f.ID != "" {
 			t.Errorf("id %q, want none of one that is too long", f.ID)
 		}
+		p.send(`{"type":"subscribe","channel":7,"id":"def"}`)
+		if f := p.wantError(wire.ErrorInvalidFrame); f.ID != "def" {
+			t.Errorf("id %q, want def", f.ID)
+		}
 	})
 }
 

@@ -114,8 +114,9 @@ var ErrInvalidFrame = errors.New("wire: invalid frame")
 
 // ParseFrame reads a frame that came from a client, or that a program published
 // as plain JSON. It takes one JSON object with a type; fields that it does not
-// know are ignored. Every error wraps ErrInvalidFrame. The result keeps nothing
-// of data.
+// know are ignored. Every error wraps ErrInvalidFrame; the frame beside it then
+// has the id where that could be read, and perhaps more. The result keeps
+// nothing of data.
 func ParseFrame(data []byte) (Frame, error) {
 	if !utf8.Valid(data) {
 		return Frame{}, fmt.Errorf("%w: not UTF-8", ErrInvalidFrame)
@@ -134,7 +135,8 @@ func ParseFrame(data []byte) (Frame, error) {
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
 		if typeErr, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return Frame{}, fmt.Errorf("%w: field %q has the wrong kind", ErrInvalidFrame, typeErr.Field)
+			// The rest has been read: the answer can give the id back.
+			return Frame{Type: f.Type, ID: shortID(f.ID)}, fmt.Errorf("%w: field %q has the wrong kind", ErrInvalidFrame, typeErr.Field)
 		}
 		return Frame{}, fmt.Errorf("%w: not valid JSON", ErrInvalidFrame)
 	}
@@ -143,10 +145,18 @@ func ParseFrame(data []byte) (Frame, error) {
 		return out, fmt.Errorf("%w: no type", ErrInvalidFrame)
 	}
 	if len(out.ID) > MaxID {
-		out.ID = ""
+		out.ID = shortID(out.ID)
 		return out, fmt.Errorf("%w: id is longer than %d bytes", ErrInvalidFrame, MaxID)
 	}
 	return out, nil
+}
+
+// shortID is the id, or none where it is too long to be one.
+func shortID(id string) string {
+	if len(id) > MaxID {
+		return ""
+	}
+	return id
 }
 
 // AppendFrame appends the frame's JSON to dst. Data must be valid JSON; it is
