@@ -349,6 +349,16 @@ var transportFaults = []transportFault{
 		}
 	})},
 
+	{"ResumeWithoutAPauseDoesNothing", "remembered from another Receive", conns(func(c *faultyConn) {
+		var inside, token atomic.Bool
+		c.resume = func() { token.Store(inside.Load()); c.Conn.Resume() }
+		c.receive = func(r hub.Receiver, t hub.FrameType, payload []byte) bool {
+			inside.Store(true)
+			defer inside.Store(false)
+			return r.Receive(t, payload) || token.Swap(false)
+		}
+	})},
+
 	{"TooLargeAMessageEndsWith1009", "no limit", faultyTransport{accept: limit(1 << 30)}},
 	{"TooLargeAMessageEndsWith1009", "off by one", faultyTransport{accept: limit(999)}},
 	{"TooLargeAMessageEndsWith1009", "blames the peer", conns(func(c *faultyConn) {

@@ -134,6 +134,22 @@ func checkResumeIdle(b *transportBed) {
 	b.quiet("a Resume that came early is forgotten", func() bool { return len(l.sent) == 1 })
 	l.conn.Resume()
 	l.expectSent(want)
+
+	// Nor does one that came while a Receive that wants more was running.
+	var first *transportLink
+	ready := make(chan struct{})
+	first = b.connect(linkOptions{hook: func(m message) bool {
+		<-ready
+		if m != want[0] {
+			return false
+		}
+		first.conn.Resume()
+		return true
+	}})
+	close(ready)
+	first.clientSends(want[0], want[1], text("3"))
+	b.wait("two messages", func() bool { return len(first.sent) > 1 })
+	b.quiet("a Resume that was not needed is forgotten", func() bool { return len(first.sent) == 2 })
 }
 
 // checkConcurrent is for the race detector in the first place.
