@@ -48,11 +48,7 @@ func (p publisher) serve(w http.ResponseWriter, r *http.Request, withChannel boo
 	}
 	result, err := send(r.Context(), pub)
 	if err != nil {
-		id := result.ID
-		if id == "" {
-			id = pub.message.ID
-		}
-		publishProblem(err, id).write(w)
+		publishProblem(err, result.ID).write(w)
 		return
 	}
 	answer(w, http.StatusOK, struct {

@@ -52,15 +52,19 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("gateway: -addr: %w", err)
 	}
-	return serve(ctx, listener, h, &http.Server{
-		Handler:           routes(s, h),
+	return serve(ctx, listener, h, newServer(routes(s, h), logger), stdout)
+}
+
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}, stdout)
+	}
 }
 
 // serve runs hub and server until ctx ends. The server outlives the hub, so

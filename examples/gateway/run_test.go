@@ -187,6 +187,13 @@ func TestPageIsServedUnderAStrictPolicy(t *testing.T) {
 	}
 }
 
+func TestAHeaderThatIsTooLargeIsRefused(t *testing.T) {
+	g := start(t)
+	if answer := g.ask("GET", "/healthz", "", "X-Large", strings.Repeat("x", 2*maxHeader)); answer.status != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("got %d, want 431", answer.status)
+	}
+}
+
 func TestAnAddressInUseIsAnError(t *testing.T) {
 	g := start(t)
 	err := run(t.Context(), []string{"-addr", strings.TrimPrefix(g.url, "http://")}, probe.NewOutput())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,22 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 			awaitGone(t, pid)
 		})
 	}
+}
+
+// TestWhatACommandLeavesBehindIsEnded has a command end whose child holds the
+// output open.
+func TestWhatACommandLeavesBehindIsEnded(t *testing.T) {
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	_, ended := launch(t, t.Context(), []string{"-addr", "127.0.0.1:0", "-wait=false", "--",
+		"sh", "-c", "sleep 1000 & echo $! > " + pidFile + ".new; mv " + pidFile + ".new " + pidFile + "; exit 3"})
+	began := time.Now()
+	if code, ok := errors.AsType[exitCode](<-ended); !ok || code != 3 {
+		t.Errorf("run: got exit code %d, want 3", code)
+	}
+	if took := time.Since(began); took > patience {
+		t.Errorf("the end took %v: something was waited for", took)
+	}
+	awaitGone(t, readPid(t, pidFile))
 }
 
 func readPid(t *testing.T, file string) int {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/examples/internal/probe"
 )
@@ -25,7 +26,9 @@ func TestMain(m *testing.M) {
 		io.WriteString(os.Stdout, "out 3\n")
 		os.Exit(3)
 	case "long":
-		io.WriteString(os.Stdout, strings.Repeat("ö", 10_000))
+		io.WriteString(os.Stdout, strings.Repeat("€", 10_000))
+	case "flood":
+		io.WriteString(os.Stdout, strings.Repeat("0123456789abcde\n", pace/16))
 	case "garbage":
 		os.Stdout.Write([]byte{'a', 0xff, 0xfe, 'z', '\n'})
 	case "forever":
@@ -112,7 +115,7 @@ func TestLongOutputComesInBoundedPiecesOfWholeCharacters(t *testing.T) {
 	client, _, _, ended := start(t, "long")
 	client.Join("process:7")
 	output, _ := follow(t, client)
-	if got, want := strings.Join(output, ""), strings.Repeat("ö", 10_000); got != want {
+	if got, want := strings.Join(output, ""), strings.Repeat("€", 10_000); got != want {
 		t.Errorf("output: got %d bytes, want the %d that were written", len(got), len(want))
 	}
 	for _, piece := range output {
@@ -131,6 +134,19 @@ func TestOutputThatIsNoTextIsMadeText(t *testing.T) {
 	output, _ := follow(t, client)
 	if got, want := strings.Join(output, ""), "a\uFFFDz\n"; got != want {
 		t.Errorf("output: got %q, want %q", got, want)
+	}
+}
+
+func TestOutputIsReadNoFasterThanItCanBeShown(t *testing.T) {
+	client, _, _, _ := start(t, "flood")
+	client.Join("process:7")
+	began := time.Now()
+	output, _ := follow(t, client)
+	if got := len(strings.Join(output, "")); got != pace {
+		t.Errorf("output: got %d bytes, want all %d", got, pace)
+	}
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("a second's worth of output came in %v", took)
 	}
 }
 

@@ -1,0 +1,146 @@
+package tests_test
+
+import (
+	"bufio"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// closing is what a scripted hub does with a connection: it sends a close
+// frame, or breaks off where the code is zero.
+type closing struct {
+	code   uint16
+	reason string
+}
+
+// scriptedHub serves the gateway's page, and ends each connection as the next
+// line of a script says. Once the script is over connections stay.
+type scriptedHub struct {
+	*httptest.Server
+	came chan time.Time // when each connection came
+}
+
+func newScriptedHub(t *testing.T, script ...closing) *scriptedHub {
+	h := &scriptedHub{came: make(chan time.Time, 100)}
+	lines := make(chan closing, len(script))
+	for _, line := range script {
+		lines <- line
+	}
+	over := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.Handle("/page/", http.StripPrefix("/page/", http.FileServer(http.Dir("../gateway/page"))))
+	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, "../gateway/page/page.html") })
+	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
+		w.Write([]byte(`{"clients":0,"channels":0,"published":0,"delivered":0,"topChannels":[]}`))
+	})
+	mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		h.came <- time.Now()
+		acceptWebSocket(rw.Writer, r.Header.Get("Sec-WebSocket-Key"))
+		select {
+		case line := <-lines:
+			if line.code != 0 {
+				payload := append(binary.BigEndian.AppendUint16(nil, line.code), line.reason...)
+				rw.Write(append([]byte{0x88, byte(len(payload))}, payload...))
+				rw.Flush()
+				// The browser closes its end when it has answered.
+				conn.SetReadDeadline(time.Now().Add(bound))
+				for err == nil {
+					_, err = rw.ReadByte()
+				}
+			}
+		default:
+			<-over
+		}
+	})
+	h.Server = httptest.NewServer(mux)
+	t.Cleanup(func() {
+		close(over)
+		h.Close()
+	})
+	return h
+}
+
+func acceptWebSocket(w *bufio.Writer, key string) {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	w.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
+	w.Flush()
+}
+
+// next waits for a connection.
+func (h *scriptedHub) next(t *testing.T) time.Time {
+	t.Helper()
+	select {
+	case at := <-h.came:
+		return at
+	case <-time.After(bound):
+		t.Fatal("the page does not connect")
+		return time.Time{}
+	}
+}
+
+func TestPageWaitsAsLongAsARestartingHubAsks(t *testing.T) {
+	b := startBrowser(t)
+	const hint = 2500 * time.Millisecond
+	h := newScriptedHub(t, closing{1012, `{"reason":"restart","reconnectAfterMs":` + strconv.Itoa(int(hint.Milliseconds())) + `}`})
+	ann := b.newPage("ann", desktop, "light")
+	ann.open(h.URL)
+	first := h.next(t)
+	ann.wait(`() => /^Reconnecting in/.test(document.querySelector("#state-text").textContent)`, nil)
+	// Without the hint it would be back within a second.
+	if waited := h.next(t).Sub(first); waited < hint {
+		t.Errorf("the page came back after %v, want not before %v", waited, hint)
+	}
+	ann.waitText("#state-text", "Connected")
+	ann.noComplaints()
+}
+
+func TestPageComesBackAfterLossesWithGrowingPauses(t *testing.T) {
+	b := startBrowser(t)
+	h := newScriptedHub(t, closing{}, closing{1012, "no hint"}, closing{4002, ""}, closing{1011, ""})
+	ann := b.newPage("ann", desktop, "light")
+	ann.open(h.URL)
+	last := h.next(t)
+	// Half a second, doubled each time, of which at least half is waited.
+	for _, least := range []time.Duration{250, 500, 1000, 2000} {
+		at := h.next(t)
+		if waited := at.Sub(last); waited < least*time.Millisecond {
+			t.Errorf("the page came back after %v, want not before %v", waited, least*time.Millisecond)
+		}
+		last = at
+	}
+	ann.waitText("#state-text", "Connected")
+	ann.noComplaints()
+}
+
+func TestPageStaysAwayWhenComingBackIsInVain(t *testing.T) {
+	b := startBrowser(t)
+	h := newScriptedHub(t, closing{1008, "not you"}, closing{4500, ""})
+	ann := b.newPage("ann", desktop, "light")
+	ann.open(h.URL)
+	for range 2 {
+		h.next(t)
+		ann.waitText("#state-text", "Disconnected")
+		ann.click("#retry")
+	}
+	h.next(t)
+	ann.waitText("#state-text", "Connected")
+	select {
+	case <-h.came:
+		t.Error("the page came back by itself")
+	default:
+	}
+	ann.noComplaints()
+}
