@@ -102,8 +102,8 @@ func (l *Load) take(c *conn, b []byte, now int64) error {
 		l.frames++
 		l.arrived(c, found)
 	}
-	if ping := l.protocol.ping; ping != "" && bytes.Contains(b, []byte(ping)) {
-		if err := c.write(appendFrame(nil, opText, []byte(ping))); err != nil {
+	if ping := []byte(l.protocol.ping); len(ping) > 0 && hasLine(b, ping) {
+		if err := c.write(appendFrame(nil, opText, ping)); err != nil {
 			return err
 		}
 	}
@@ -117,6 +117,18 @@ func (l *Load) take(c *conn, b []byte, now int64) error {
 		}
 	}
 	return nil
+}
+
+func hasLine(b, line []byte) bool {
+	if !bytes.Contains(b, line) {
+		return false // the usual case, and a fast one
+	}
+	for one := range bytes.Lines(b) {
+		if bytes.Equal(bytes.TrimSpace(one), line) {
+			return true
+		}
+	}
+	return false
 }
 
 // frame takes one frame.
