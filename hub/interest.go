@@ -335,6 +335,8 @@ func (in *interest) takeJoins() []*topic {
 // local until they are live. Those that took part in the fewest failures come
 // first: where the broker refuses one topic, those beside it come away from it.
 func (in *interest) retryLocked() {
+	// Some may stand in line since the retry before.
+	in.joining = slices.DeleteFunc(in.joining, func(t *topic) bool { return t.state != topicJoining })
 	for _, t := range in.topics {
 		if t.state == topicLocal {
 			in.joining = append(in.joining, t)

@@ -120,3 +120,38 @@ func TestSeveralRefusedTopicsKeepNoOthersAway(t *testing.T) {
 		})
 	}
 }
+
+// A broker that is slow and refuses one topic: those that wait for their turn
+// stand in line once, however often a retry falls due meanwhile.
+func TestTopicsThatAreJoinedSlowlyDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &recordedBackplane{Backplane: hubtest.NewBroker(hubtest.BrokerConfig{}).Join()}
+		h := inBubble(t, hub.Config{Backplane: b, BackplaneTimeout: time.Minute})
+		var calls atomic.Int32
+		b.SetFaults(hubtest.BackplaneFaults{Subscribe: func(ctx context.Context, topics []hub.Topic) error {
+			select {
+			case <-time.After(hub.MaxBackoff + time.Second):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if len(topics) > 1 || calls.Add(1)%2 == 0 {
+				return errors.New("refused")
+			}
+			return nil
+		}})
+		names := topicsNamed("n", 100)
+		holdAll(h, names)
+		for range 120 {
+			time.Sleep(10 * time.Second)
+			s := h.Interest()
+			checkCounters(t, s)
+			if s.JoiningEntries > len(names) {
+				t.Fatalf("got %d entries of topics that join, want at most %d, one for each", s.JoiningEntries, len(names))
+			}
+		}
+		b.SetFaults(hubtest.BackplaneFaults{})
+		time.Sleep(time.Minute)
+		wantInterest(t, h, hub.Interest{Topics: 102, Live: 102})
+		wantTopics(t, h, b, names...)
+	})
+}
