@@ -224,6 +224,39 @@ func TestFakeCutReachesAPausedConnection(t *testing.T) {
 	})
 }
 
+// keeper keeps the payload, which it must not.
+type keeper struct {
+	sink
+	kept []byte
+}
+
+func (k *keeper) Receive(_ hub.FrameType, payload []byte) bool {
+	k.kept = payload
+	return true
+}
+
+func TestFakePayloadsAreNobodysToKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tr := hubtest.NewTransport()
+		k := &keeper{}
+		var conn hub.Conn
+		peer, _ := tr.Dial(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _ = tr.Accept(w, r, hub.AcceptOptions{ReadLimit: 10, WriteTimeout: time.Second})
+		}), httptest.NewRequest("GET", "/ws", nil))
+		mine := []byte("mine")
+		peer.Send(hub.TextFrame, mine)
+		conn.Start(k)
+		synctest.Wait()
+		if got := string(k.kept); got != "!!!!" {
+			t.Errorf("the receiver's payload after Receive: got %q, want it overwritten", got)
+		}
+		if got := string(mine); got != "mine" {
+			t.Errorf("the sender's payload: got %q, want it untouched", got)
+		}
+		conn.Close(0, "")
+	})
+}
+
 func TestFakeContextEndsWithTheHandler(t *testing.T) {
 	tr := hubtest.NewTransport()
 	var ctx context.Context
