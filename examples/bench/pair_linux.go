@@ -62,7 +62,9 @@ type pair struct {
 	hello        control.Hello
 	// received is how many messages each reading client has.
 	received int
-	profile  string
+	// stopped is how many fragile clients don't read any more.
+	stopped int
+	profile string
 }
 
 func startPair(kind server.Kind, start control.Start, serverCPU, loadCPU int, stderr io.Writer) (p *pair, err error) {
@@ -158,7 +160,7 @@ type outcome struct {
 // of the messages.
 func (p *pair) publish(q control.Publish, perConn int, latency bool) (o outcome, err error) {
 	p.received += q.Messages * perConn
-	expect := &control.Expect{Messages: p.received, Latency: latency, Within: patience + time.Duration(q.Messages)*q.Every}
+	expect := &control.Expect{Messages: p.received, Stopped: p.stopped, Latency: latency, Within: patience + time.Duration(q.Messages)*q.Every}
 	if err := p.load.enc.Encode(control.LoadRequest{Expect: expect}); err != nil {
 		return o, fmt.Errorf("the load process: %w", err)
 	}

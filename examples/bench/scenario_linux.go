@@ -46,9 +46,7 @@ var scenarios = []scenario{
 	latency(),
 	idle("idle-5000", 5000),
 	idle("idle-10000", 10000),
-	slow("slow-0", 0),
-	slow("slow-1", 1),
-	slow("slow-100", 100),
+	slow(),
 	flood(),
 	steady("deflate", []string{"ours", "ours-deflate"}, []string{"ours"}, 1024),
 	overTLS("tls-burst-200"),
@@ -135,7 +133,7 @@ func paced(p *pair, c control.Connect, perSecond, size int, during time.Duration
 	if err != nil {
 		return nil, err
 	}
-	v := values{"cpu": perDelivery(o.cpu, q.Messages*c.PerConn*(c.Conns-c.Slow))}
+	v := values{"cpu": perDelivery(o.cpu, q.Messages*c.PerConn*(c.Conns-p.stopped))}
 	v.take(o)
 	return v, nil
 }
@@ -205,35 +203,51 @@ func kilobytes(rss int64, conns int) float64 { return float64(rss) / 1024 / floa
 // that their sockets are full and messages wait in the server.
 const fill = 2000
 
-func slow(name string, stuck int) scenario {
+func slow() scenario {
 	return scenario{
-		name:    name,
-		about:   fmt.Sprintf("the latency of the others where %d of 1000 clients do not read and %d messages were sent before", stuck, fill),
-		servers: plain, waiting: fill + 200,
-		figures: []figure{{"p50", "p50 ms", nil}, {"p99", "p99 ms", nil}, {"kept", "KB more RSS in all", nil}, loadCPU},
+		name:    "slow",
+		about:   fmt.Sprintf("the latency of the others while 0, 1 and 100 of 1000 clients do not read, each time after a burst of %d messages", fill),
+		servers: plain, waiting: 2*fill + 500,
+		figures: []figure{
+			{"p50-0", "p50 ms, 0 stopped", nil}, {"p99-0", "p99 ms", nil},
+			{"p50-1", "p50 ms, 1 stopped", nil}, {"p99-1", "p99 ms", nil}, {"ratio-1", "× its own p99", nil},
+			{"p50-100", "p50 ms, 100 stopped", nil}, {"p99-100", "p99 ms", nil}, {"ratio-100", "× its own p99", nil},
+			{"kept", "KB more RSS/stopped client", nil},
+		},
 		measure: func(p *pair, scale float64) (values, error) {
 			c := clients(1000, 1, 1, scale)
-			if stuck > 0 {
-				c.Slow = scaled(stuck, scale)
-			}
+			c.Fragile = scaled(100, scale)
 			if _, err := p.connect(c); err != nil {
 				return nil, err
 			}
-			before, err := p.usage(true)
-			if err != nil {
-				return nil, err
+			all := values{}
+			var before int64
+			for _, stuck := range []int{0, 1, 100} {
+				p.stopped = min(stuck, c.Fragile)
+				q := control.Publish{Channels: 1, Messages: scaled(fill, max(scale, 0.1)), Size: payload.Size}
+				if _, err := p.publish(q, 1, false); err != nil {
+					return nil, err
+				}
+				v, err := paced(p, c, 20, payload.Size, 4*time.Second, scale)
+				if err != nil {
+					return nil, err
+				}
+				all[fmt.Sprintf("p50-%d", stuck)] = v["p50"]
+				all[fmt.Sprintf("p99-%d", stuck)] = v["p99"]
+				if stuck > 0 {
+					all[fmt.Sprintf("ratio-%d", stuck)] = v["p99"] / all["p99-0"]
+				}
+				if stuck == 1 {
+					continue // one client's memory is lost in the noise
+				}
+				u, err := p.usage(true)
+				if err != nil {
+					return nil, err
+				}
+				all["kept"] = kilobytes(u.RSS-before, c.Fragile)
+				before = u.RSS
 			}
-			q := control.Publish{Channels: 1, Messages: scaled(fill, max(scale, 0.1)), Size: payload.Size}
-			if _, err := p.publish(q, 1, false); err != nil {
-				return nil, err
-			}
-			v, err := paced(p, c, 20, payload.Size, 4*time.Second, scale)
-			if err != nil {
-				return nil, err
-			}
-			after, err := p.usage(true)
-			v["kept"] = kilobytes(after.RSS-before.RSS, 1)
-			return v, err
+			return all, nil
 		},
 	}
 }

@@ -70,8 +70,9 @@ type Connect struct {
 	Addr, Protocol, Certificate string
 	// Conns to make; each joins PerConn of Channels channels.
 	Conns, Channels, PerConn int
-	// Slow of them stop reading once they have joined, with small buffers.
-	Slow int
+	// Fragile of them have small buffers and don't count for latency: they may
+	// be told to stop reading.
+	Fragile int
 	// Deflate offers permessage-deflate.
 	Deflate bool
 }
@@ -80,6 +81,8 @@ type Connect struct {
 // many messages in all, since it joined.
 type Expect struct {
 	Messages int
+	// Stopped is how many of the fragile connections don't read from now on.
+	Stopped int
 	// Latency asks for percentiles over what arrives in this request.
 	Latency bool
 	Within  time.Duration
@@ -100,7 +103,7 @@ type LoadReply struct {
 	P50, P99 int64
 	// FrameBytes is how many bytes a message took on the wire, on average.
 	FrameBytes float64
-	// Frames is how many messages came in one frame, on average.
+	// PerFrame is how many messages came in one frame, on average.
 	PerFrame float64
 }
 

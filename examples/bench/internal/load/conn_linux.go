@@ -26,7 +26,8 @@ type conn struct {
 	// answers that joining still waits for; done when it is zero.
 	answers  int
 	upgraded bool
-	slow     bool
+	// fragile clients may be told to stop reading.
+	fragile, stopped bool
 	// partial is the begin of a frame, message that of a fragmented message.
 	partial, message []byte
 }
@@ -93,7 +94,7 @@ func (l *Load) take(c *conn, b []byte, now int64) error {
 			return fmt.Errorf("load: channel %d: got message %d, want %d: lost, twice, or out of order", m.Channel, m.Sequence, c.next[i])
 		}
 		c.next[i]++
-		if l.sampling {
+		if l.sampling && !c.fragile {
 			l.samples = append(l.samples, now-m.Sent)
 		}
 	}
@@ -113,7 +114,7 @@ func (l *Load) take(c *conn, b []byte, now int64) error {
 		}
 		c.answers -= bytes.Count(b, []byte(l.protocol.joined))
 		if c.answers <= 0 {
-			l.join(c)
+			l.joined++
 		}
 	}
 	return nil
@@ -224,7 +225,7 @@ func (l *Load) readable(c *conn) error {
 			return fmt.Errorf("load: a frame of more than %d bytes", len(l.buf))
 		}
 		c.partial = append(c.partial[:0], b...)
-		if !full && c.tls == nil || c.slow && c.answers <= 0 {
+		if !full && c.tls == nil {
 			return nil
 		}
 	}

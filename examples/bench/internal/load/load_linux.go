@@ -111,7 +111,7 @@ func (l *Load) connect(q control.Connect) error {
 }
 
 func newConn(number int, q control.Connect) *conn {
-	c := &conn{slow: number < q.Slow, next: make([]uint32, q.PerConn)}
+	c := &conn{fragile: number < q.Fragile, next: make([]uint32, q.PerConn)}
 	for i := range q.PerConn {
 		// Channels far apart, so that no two clients share all of theirs.
 		c.channels = append(c.channels, (number+i*97)%q.Channels)
@@ -121,8 +121,8 @@ func newConn(number int, q control.Connect) *conn {
 	return c
 }
 
-// slowBuffer is the receive buffer of a client that will not read.
-const slowBuffer = 4096
+// fragileBuffer is the receive buffer of a client that may stop reading.
+const fragileBuffer = 4096
 
 func (l *Load) dial(to netip.AddrPort, secure *tls.Config, hello []byte, c *conn) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -130,8 +130,8 @@ func (l *Load) dial(to netip.AddrPort, secure *tls.Config, hello []byte, c *conn
 		return fmt.Errorf("load: %w", err)
 	}
 	c.fd = fd
-	if c.slow {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, slowBuffer); err != nil {
+	if c.fragile {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, fragileBuffer); err != nil {
 			return fmt.Errorf("load: %w", err)
 		}
 	}
@@ -168,12 +168,23 @@ func (l *Load) sayJoin(c *conn) error {
 	return nil
 }
 
-// join is called when a client has joined.
-func (l *Load) join(c *conn) {
-	l.joined++
-	if c.slow {
-		_ = unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.fd, nil)
+// stop makes fragile clients stop reading, until so many have.
+func (l *Load) stop(n int) error {
+	for _, c := range l.conns {
+		if c.stopped {
+			n--
+		}
 	}
+	for _, c := range l.conns {
+		if n > 0 && c.fragile && !c.stopped {
+			if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_DEL, c.fd, nil); err != nil {
+				return fmt.Errorf("load: %w", err)
+			}
+			c.stopped = true
+			n--
+		}
+	}
+	return nil
 }
 
 // poll waits for readable clients once and reads from them.
@@ -206,8 +217,11 @@ func (l *Load) arrived(c *conn, n int) {
 func (l *Load) expect(q control.Expect, a *control.LoadReply) error {
 	l.sampling, l.samples = q.Latency, l.samples[:0]
 	l.due, l.behind = q.Messages, 0
+	if err := l.stop(q.Stopped); err != nil {
+		return err
+	}
 	for _, c := range l.conns {
-		if !c.slow && c.got < l.due {
+		if !c.stopped && c.got < l.due {
 			l.behind++
 		}
 	}
@@ -218,7 +232,7 @@ func (l *Load) expect(q control.Expect, a *control.LoadReply) error {
 		}
 	}
 	for _, c := range l.conns {
-		if !c.slow && c.got > l.due {
+		if !c.stopped && c.got > l.due {
 			return fmt.Errorf("load: a client has %d messages, want %d", c.got, l.due)
 		}
 	}

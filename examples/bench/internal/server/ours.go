@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/transport"
@@ -58,6 +59,9 @@ func startOurs(o Options, c transport.Config, secure bool) (Server, error) {
 			os.Exit(1)
 		}
 	}()
+	for h.Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
 	serve(o, secure, h.Handler())
 	return ourHub{h}, nil
 }
