@@ -162,7 +162,7 @@ func (l *libraryConn) verdict(peerClose bool) verdict {
 	case l.tooBig && l.readErr == nil && l.closed == nil:
 		return l.c.tooBig()
 	case peerClose && l.closed != nil && l.invalid:
-		return verdict{&hub.CloseError{Code: wire.CloseProtocolError, Reason: notUTF8}, true, false}
+		return verdict{&hub.CloseError{Code: wire.CloseProtocolError, Reason: notUTF8}, true, true}
 	case peerClose && l.closed != nil:
 		e := *l.closed
 		e.Remote = true
