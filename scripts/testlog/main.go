@@ -106,17 +106,24 @@ func show(e event, said map[string]*strings.Builder) {
 
 // counts adds up tests, benchmarks and fuzz targets, subtests included. A
 // package that fails with no test of it failing, because it does not build or
-// leaks a goroutine at its end, counts as a failure too.
+// leaks a goroutine at its end, counts as a failure too. Benchmarks pass when
+// their package does.
 type counts struct {
 	passed, failed, skipped int
 	blamed                  map[string]bool // packages with a failed test
+	benchmarks              map[string]int  // by package: they have no event of passing
 }
 
 func (c *counts) add(e event) {
 	if c.blamed == nil {
 		c.blamed = map[string]bool{}
+		c.benchmarks = map[string]int{}
 	}
 	switch {
+	case e.Action == "run" && strings.HasPrefix(e.Test, "Benchmark"):
+		c.benchmarks[e.Package]++
+	case e.Action == "pass" && e.Test == "":
+		c.passed += c.benchmarks[e.Package]
 	case e.Action == "pass" && e.Test != "":
 		c.passed++
 	case e.Action == "skip" && e.Test != "":
