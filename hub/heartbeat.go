@@ -28,12 +28,16 @@ type heartbeat struct {
 
 const wheelSlots = 128
 
-// wheelPlace is a client's place on the wheel. heartbeat.mu guards it.
+// wheelPlace is a client's place on the wheel. heartbeat.mu guards it, but for
+// nextPing and heard, which are the clock's.
 type wheelPlace struct {
 	slot, index int
 	standing    bool
 	gone        bool
 	nextPing    time.Time
+	// heard is when the client was last found to be paused: its silence is the
+	// hub's own doing.
+	heard time.Time
 }
 
 func newHeartbeat(h *Hub) *heartbeat {
@@ -145,9 +149,17 @@ func (b *heartbeat) place(c *Client, now, at time.Time) {
 func (b *heartbeat) next(c *Client) time.Time {
 	at := c.wheel.nextPing
 	if timeout := b.hub.cfg.PongTimeout; timeout > 0 {
-		at = earlier(at, c.conn.LastRead().Add(timeout))
+		at = earlier(at, c.lastHeard().Add(timeout))
 	}
 	return earlier(at, c.expiresAt)
+}
+
+// lastHeard is when the client last showed life. The clock's own.
+func (c *Client) lastHeard() time.Time {
+	if at := c.conn.LastRead(); at.After(c.wheel.heard) {
+		return at
+	}
+	return c.wheel.heard
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -164,7 +176,10 @@ func (b *heartbeat) visit(c *Client, now time.Time) {
 		c.end(ending{reason: DisconnectedExpired, code: wire.CloseCredentialsExpired, text: "credentials expired", flush: true})
 		return
 	}
-	if cfg.PongTimeout > 0 && now.Sub(c.conn.LastRead()) >= cfg.PongTimeout {
+	if c.in.isPaused() {
+		c.wheel.heard = now
+	}
+	if cfg.PongTimeout > 0 && now.Sub(c.lastHeard()) >= cfg.PongTimeout {
 		c.end(ending{reason: DisconnectedSilent, code: wire.ClosePongTimeout, text: "nothing heard"})
 		return
 	}

@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,32 @@ func TestAnyInboundTrafficCountsAsLife(t *testing.T) {
 		p.wantClosed(wire.ClosePongTimeout)
 		if n := p.Stats().Pings; n != 0 {
 			t.Errorf("%d pings with HeartbeatInterval off, want none", n)
+		}
+	})
+}
+
+func TestAClientThatTheHubDoesNotReadFromIsNotSilent(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		release := make(chan struct{})
+		w := start(t, hub.Config{
+			MaxMessagesPerSecond: -1,
+			OnMessage: func(context.Context, *hub.Client, wire.Frame) (*hub.Message, error) {
+				<-release
+				return nil, nil
+			},
+		})
+		p := w.connect()
+		for range 200 {
+			p.send(`{"type":"work"}`)
+		}
+		time.Sleep(10 * time.Minute)
+		if n := w.ClientCount(); n != 1 {
+			t.Fatalf("%d clients after a long pause, want 1", n)
+		}
+		close(release)
+		time.Sleep(10 * time.Minute)
+		if n := w.ClientCount(); n != 1 {
+			t.Errorf("%d clients after the pause, want 1", n)
 		}
 	})
 }

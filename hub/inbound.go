@@ -118,6 +118,13 @@ func (b *inbox) get(conn Conn) (cmd command, ok bool) {
 	return cmd, true
 }
 
+// isPaused reports whether the client is not read from at the moment.
+func (b *inbox) isPaused() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.paused
+}
+
 // stop drops what waits. idle is closed once nothing is being handled.
 func (b *inbox) stop() {
 	b.mu.Lock()

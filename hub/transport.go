@@ -26,8 +26,8 @@ type Transport interface {
 	// Prepare builds the form of a message that this transport's connections
 	// write: framed, and compressed where any connection will want it. It is
 	// called once a message, before the first connection sees the result, so
-	// that a message costs one framing however many receive it. Prepare keeps
-	// payload no longer than the call, or for ever and unchanged.
+	// that a message costs one framing however many receive it. The transport
+	// may keep payload; nobody changes it.
 	Prepare(t FrameType, payload []byte) Frame
 }
 
@@ -73,16 +73,17 @@ type Frame interface {
 // connection runs: no goroutine, no call of the receiver.
 type Conn interface {
 	// Start hands the connection its receiver and lets it read. It is called
-	// once, and returns at once.
+	// once, and returns at once. After Close it does nothing. Send may come
+	// before it.
 	Start(r Receiver)
 
 	// Send writes frames, in order, as many as the connection takes without
 	// blocking and in as few system calls as it can. It returns how many it
 	// took; a frame that is partly written counts as taken, the Conn keeps its
 	// rest. With n < len(frames), or while anything taken is still unwritten,
-	// the error is ErrWouldBlock and the Conn calls Receiver.Writable once, as
-	// soon as it holds nothing unwritten; that call may come before Send has
-	// returned. Any other error means that the connection is over.
+	// the error is ErrWouldBlock and the Conn calls Receiver.Writable, once for
+	// all such answers, as soon as it holds nothing unwritten; that call may come
+	// before Send has returned. Any other error means that the connection is over.
 	//
 	// The Conn does not keep the slice, only the frames in it.
 	Send(frames []Frame) (n int, err error)
@@ -91,7 +92,8 @@ type Conn interface {
 	Ping() error
 
 	// LastRead is when bytes last came from the peer, control frames
-	// included, or when the connection began.
+	// included, or when the connection began. It stands still while the
+	// connection is paused.
 	LastRead() time.Time
 
 	// Resume lets the connection read on after Receive returned false. It
@@ -106,7 +108,9 @@ type Conn interface {
 	// and waits until nothing of the connection runs. A code of zero closes
 	// the socket at once, with no closing handshake. Later calls wait for the
 	// first, except that zero also cuts a handshake short that another call
-	// waits for. reason has at most 123 bytes.
+	// waits for. reason has at most 123 bytes. An error says that the peer has
+	// not answered in time, or that the code or the reason can't be sent: then
+	// the socket is closed without them.
 	//
 	// Close must not be called from a Receiver's method.
 	Close(code wire.CloseCode, reason string) error
