@@ -173,7 +173,12 @@ func (o *outbox) settle(n *counters, taken, bytes int, blocked, failed bool) (ag
 		n.droppedGone.Add(uint64(o.inFlight - taken))
 	} else {
 		clear(o.queue[:taken])
-		o.queue = o.queue[taken:]
+		if taken == len(o.queue) {
+			// From the start again, so that a message at a time allocates nothing.
+			o.queue = o.queue[:0]
+		} else {
+			o.queue = o.queue[taken:]
+		}
 		o.base += uint64(taken)
 		o.bytes -= bytes
 	}

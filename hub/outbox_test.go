@@ -391,3 +391,16 @@ func TestALineThatNeverEmptiesIsBounded(t *testing.T) {
 		t.Errorf("after 100,000 turns of three clients: got room for %d, want it bounded", got)
 	}
 }
+
+func TestOutboxAllocatesNothingForOneMessageAtATime(t *testing.T) {
+	o := hub.NewOutbox(hub.Config{OutboxMessages: 10, OutboxBytes: 100})
+	var f hub.Frame = numberedFrame{1, 1}
+	got := testing.AllocsPerRun(1000, func() {
+		o.Append(f, "")
+		o.Take() // allocates the batch, which a worker has already
+		o.Settle(1, 1, false, false)
+	})
+	if got > 1 {
+		t.Errorf("a message: got %v allocations, want that of the batch alone", got)
+	}
+}
