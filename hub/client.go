@@ -94,7 +94,8 @@ func (c *Client) Close(code wire.CloseCode, reason string) {
 }
 
 // Send queues a message for this client alone. The error wraps ErrNoClient
-// where the client is already going.
+// where the client is already going, or goes because its outbox was full,
+// ErrInvalidMessage or ErrTooLarge.
 func (c *Client) Send(m Message) error {
 	payload, err := m.encode("")
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 // one after another, in the order of the client's frames, on a goroutine that
 // serves this client alone: one that blocks holds up this client's frames and
 // nobody else. Callbacks of different clients run at the same time.
+// Observer's functions, InjectTrace and ExtractTrace are not contained.
 type Config struct {
 	// Transport upgrades requests to connections.
 	Transport Transport
@@ -39,7 +40,8 @@ type Config struct {
 	// OnConnect is called for each client once it is admitted, on its
 	// request's goroutine, before any of its frames is read. An error refuses
 	// it: the client is closed with ClosePolicy and OnDisconnect is not called.
-	// It may block, for as long as the client may wait.
+	// It may block, for as long as the client may wait. The client is connected
+	// already: broadcasts and what is sent to its user reach it, refused or not.
 	OnConnect func(ctx context.Context, c *Client) error
 	// OnDisconnect is called once for each client that OnConnect admitted,
 	// when it is in no channel any more and its connection is closed.
@@ -73,9 +75,9 @@ type Config struct {
 	// WriteTimeout is how long a client's socket may stay full before it is
 	// closed, and bounds the closing handshake. Default 10 s.
 	WriteTimeout time.Duration
-	// HandshakeTimeout bounds an upgrade, the Authenticator included. The time
-	// before the request is whole is the http.Server's: set its
-	// ReadHeaderTimeout. Default 10 s.
+	// HandshakeTimeout bounds the Authenticator, by its request's context: one
+	// that does not look at it is not bounded. The time before the request is
+	// whole is the http.Server's: set its ReadHeaderTimeout. Default 10 s.
 	HandshakeTimeout time.Duration
 	// BackplaneTimeout bounds each call to the backplane that the hub makes by
 	// itself, and a client's wait for a subscription. Default 5 s.
@@ -108,7 +110,7 @@ type Config struct {
 	MaxMessagesPerSecond int
 	// MessageBurst is how many frames a client may send at once. It is never
 	// below MaxSubscriptions, so that a client can come back to all its
-	// channels. Default 200.
+	// channels. Default 200, and so with the default of MaxSubscriptions 1,000.
 	MessageBurst int
 	// MaxSubscriptions is how many channels a client may be on. Default 1,000.
 	MaxSubscriptions int

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -39,10 +40,6 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(h.forced, cancel)()
 	result, ok := h.authenticate(w, r.WithContext(ctx))
 	if !ok {
-		return
-	}
-	if ctx.Err() != nil {
-		h.refuse(w, r, RefusedAuth, http.StatusServiceUnavailable)
 		return
 	}
 	address := h.clientAddress(r)
@@ -76,16 +73,21 @@ func (h *Hub) authenticate(w http.ResponseWriter, r *http.Request) (AuthResult, 
 	}
 	result := AuthResult{Error: errors.New("the Authenticator panicked")}
 	h.contain("Authenticate", func() { result = h.cfg.Authenticator.Authenticate(r) })
-	expired := !result.ExpiresAt.IsZero() && !result.ExpiresAt.After(time.Now())
-	if result.Valid && !expired && len(result.UserID) <= wire.MaxChannel {
-		return result, true
+	if r.Context().Err() != nil {
+		// Whatever it says, it says for want of time: credentials that may be
+		// good are not called bad.
+		h.refuse(w, r, RefusedAuth, http.StatusServiceUnavailable)
+		return result, false
 	}
-	if result.Valid {
-		result.Valid = false
-		result.Error = errors.New("credentials expired")
-		if !expired {
-			result.Error = errors.New("user id too long")
-		}
+	expired := !result.ExpiresAt.IsZero() && !result.ExpiresAt.After(time.Now())
+	nameable := len(result.UserID) <= wire.MaxChannel && utf8.ValidString(result.UserID)
+	switch {
+	case result.Valid && !expired && nameable:
+		return result, true
+	case result.Valid && expired:
+		result.Valid, result.Error = false, errors.New("credentials expired")
+	case result.Valid:
+		result.Valid, result.Error = false, errors.New("user id is too long or not UTF-8")
 	}
 	if f := h.cfg.OnAuthFailure; f != nil {
 		h.contain("OnAuthFailure", func() { f(r, result) })

@@ -76,10 +76,11 @@ func TestAuthenticatorDecidesBeforeTheUpgrade(t *testing.T) {
 func TestRefusalsMayBe403OrAChallengeOfTheirOwn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		results := map[string]hub.AuthResult{
-			"forbidden": {Error: fmt.Errorf("banned: %w", hub.ErrForbidden)},
-			"basic":     {Challenge: `Basic realm="x"`},
-			"expired":   {Valid: true, UserID: "x", ExpiresAt: time.Now()},
-			"long":      {Valid: true, UserID: repeat("x", 600)},
+			"forbidden":  {Error: fmt.Errorf("banned: %w", hub.ErrForbidden)},
+			"basic":      {Challenge: `Basic realm="x"`},
+			"expired":    {Valid: true, UserID: "x", ExpiresAt: time.Now()},
+			"long":       {Valid: true, UserID: repeat("x", 600)},
+			"unreadable": {Valid: true, UserID: "\xff"},
 		}
 		w := start(t, hub.Config{Authenticator: hub.AuthenticatorFunc(func(r *http.Request) hub.AuthResult {
 			result, ok := results[r.URL.Query().Get("user")]
@@ -94,9 +95,10 @@ func TestRefusalsMayBe403OrAChallengeOfTheirOwn(t *testing.T) {
 		}
 		w.refused(as("expired"), http.StatusUnauthorized)
 		w.refused(as("long"), http.StatusUnauthorized)
+		w.refused(as("unreadable"), http.StatusUnauthorized)
 		w.refused(as("panics"), http.StatusUnauthorized)
-		if s := w.Stats(); s.Panics != 1 || s.Refused[hub.RefusedAuth] != 5 || s.Clients != 0 {
-			t.Errorf("Stats %+v, want one panic and five refusals", s)
+		if s := w.Stats(); s.Panics != 1 || s.Refused[hub.RefusedAuth] != 6 || s.Clients != 0 {
+			t.Errorf("Stats %+v, want one panic and six refusals", s)
 		}
 	})
 }
@@ -118,13 +120,16 @@ func TestASlowAuthenticatorIsBoundedByHandshakeTimeout(t *testing.T) {
 			HandshakeTimeout: 3 * time.Second,
 			Authenticator: hub.AuthenticatorFunc(func(r *http.Request) hub.AuthResult {
 				<-r.Context().Done()
-				return hub.AuthResult{Valid: true}
+				return hub.AuthResult{Valid: r.URL.Query().Get("user") == "ann", Error: r.Context().Err()}
 			}),
 		})
-		began := time.Now()
-		w.refused(request(), http.StatusServiceUnavailable)
-		if took := time.Since(began); took != 3*time.Second {
-			t.Errorf("took %v, want 3s", took)
+		// Whether it would have let the client in or not, nobody can say.
+		for _, user := range []string{"ann", "bob"} {
+			began := time.Now()
+			w.refused(as(user), http.StatusServiceUnavailable)
+			if took := time.Since(began); took != 3*time.Second {
+				t.Errorf("took %v, want 3s", took)
+			}
 		}
 	})
 }

@@ -93,9 +93,10 @@ func New(cfg Config) (*Hub, error) {
 func (h *Hub) ID() string { return h.id }
 
 // Run runs the hub until ctx ends or Shutdown is called; then it drains its
-// clients and closes them. When it returns, all callbacks have returned,
-// every connection is closed and no goroutine of the hub is left; the
-// backplane is closed too.
+// clients and closes them. When it returns, all callbacks about clients have
+// returned, every client's connection is closed and no goroutine of the hub is
+// left; the backplane is closed too. Requests that were in the Authenticator are
+// refused after that, on the HTTP server's goroutines.
 //
 // Run returns nil when it ended because it was told to, ErrAlreadyRan when it
 // is called again, and what the backplane says when it can't start or close.

@@ -46,8 +46,9 @@ type interest struct {
 	// retry.
 	retryAt time.Time
 	backoff time.Duration
-	// restored: the adapter says that its subscriptions are live.
-	restored bool
+	// restored: the adapter says that its subscriptions are live. disrupted: it
+	// said so once, and that they are not any more.
+	restored, disrupted bool
 	// pending and local count the topics that are not live, and those of them
 	// that have failed to become so.
 	pending, local int
@@ -160,11 +161,12 @@ func (in *interest) joinLocked(t *topic) {
 func (in *interest) await(ctx context.Context, t *topic) (live bool, err error) {
 	for {
 		in.mu.Lock()
-		state, ready := t.state, t.ready
+		state, ready, disrupted := t.state, t.ready, in.disrupted
 		in.mu.Unlock()
 		switch state {
 		case topicLive, topicLingering:
-			return true, nil
+			// The adapter brings it back by itself.
+			return !disrupted, nil
 		case topicLocal:
 			return false, nil
 		}
@@ -252,7 +254,7 @@ func (in *interest) counts() (live, pending int) {
 func (in *interest) setRestored(restored bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.restored = restored
+	in.restored, in.disrupted = restored, !restored
 	if !restored {
 		return
 	}
@@ -346,6 +348,9 @@ func (in *interest) retryLocked() {
 }
 
 func (in *interest) settleJoins(batch []*topic, err error) {
+	if err != nil {
+		in.hub.cfg.Logger.Debug("joining topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	// Where the backplane says which topics have failed, the others are live.
@@ -354,7 +359,6 @@ func (in *interest) settleJoins(batch []*topic, err error) {
 	if err == nil {
 		in.backoff = 0
 	} else {
-		in.hub.cfg.Logger.Debug("joining topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
 		in.backoff = min(max(2*in.backoff, firstBackoff), maxBackoff)
 		in.retryAt = time.Now().Add(in.backoff)
 	}
@@ -468,10 +472,12 @@ func (in *interest) takeLeaves() []*topic {
 }
 
 func (in *interest) settleLeaves(batch []*topic, err error) {
+	if err != nil {
+		in.hub.cfg.Logger.Debug("leaving topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if err != nil {
-		in.hub.cfg.Logger.Debug("leaving topics failed", slog.Int("topics", len(batch)), slog.Any("error", err))
 		in.leaveAfter = time.Now().Add(lingerTime)
 	}
 	if silence(err) {

@@ -33,9 +33,8 @@ type Message struct {
 	Type MessageType
 	// ProcessID is for TypeProcessOutput and TypeProcessStatus.
 	ProcessID string
-	// Data is marshalled with encoding/json; a json.RawMessage is used as it
-	// is once it is seen to be valid. Nil, or a nil json.RawMessage, leaves it
-	// out.
+	// Data is marshalled with encoding/json, which also checks and compacts a
+	// json.RawMessage. Nil, or a nil json.RawMessage, leaves it out.
 	Data any
 	// Timestamp defaults to now.
 	Timestamp time.Time
@@ -56,7 +55,7 @@ func (m *Message) frame(channel string) (wire.Frame, error) {
 	if f.Type == "" {
 		f.Type = TypeEvent
 	}
-	if wire.Reserved(f.Type) || !utf8.ValidString(string(f.Type)) {
+	if !sendable(f.Type) || !utf8.ValidString(string(f.Type)) {
 		return f, fmt.Errorf("%w: type %q is reserved", ErrInvalidMessage, f.Type)
 	}
 	if len(m.ID) > wire.MaxID {
@@ -79,6 +78,16 @@ func (m *Message) frame(channel string) (wire.Frame, error) {
 		f.Data = data
 	}
 	return f, nil
+}
+
+// sendable reports whether an application may send a type: not those with which
+// the protocol itself speaks.
+func sendable(t wire.Type) bool {
+	switch t {
+	case wire.TypePing, wire.TypePong, wire.TypeSubscribe, wire.TypeUnsubscribe, wire.TypeSubscribed, wire.TypeUnsubscribed:
+		return false
+	}
+	return !wire.Reserved(t)
 }
 
 // encode appends the message as a client gets it.

@@ -207,6 +207,22 @@ func TestTheBrokerAwayLeavesLocalDeliveryAndHealsByItself(t *testing.T) {
 	})
 }
 
+func TestJoiningALiveChannelWhileTheBrokerIsAwaySaysSo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		a := join(t, broker, hub.Config{})
+		a.on("news")
+		broker.Break()
+		p := a.connect()
+		p.send(`{"type":"subscribe","data":"news"}`)
+		p.want(wire.TypeSubscribed, `{"local":true}`)
+		broker.Heal()
+		q := a.connect()
+		q.send(`{"type":"subscribe","data":"news"}`)
+		q.want(wire.TypeSubscribed, "")
+	})
+}
+
 func TestAHubListensOnlyToWhatItsClientsAreOn(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		broker := hubtest.NewBroker(hubtest.BrokerConfig{})

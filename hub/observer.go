@@ -17,8 +17,8 @@ type Observer struct {
 	Disconnected func(c *Client, reason DisconnectReason)
 	// Refused is called when a request or a frame was refused.
 	Refused func(cause RefusalCause)
-	// Published is called at the end of each publish, with the caller's
-	// context.
+	// Published is called at the end of each publish that got as far as the
+	// outboxes, with the caller's context.
 	Published func(ctx context.Context, p PublishObservation)
 	// Received is called for each publication that came from the backplane and
 	// was delivered, with the context that ExtractTrace made.

@@ -28,7 +28,8 @@ type Result struct {
 // The messages that one goroutine sends, one call after another, arrive in that
 // order. The error wraps ErrInvalidChannel, ErrInvalidMessage, ErrTooLarge
 // (over OutboxBytes), ErrNotRunning, or ErrNotPropagated: then this hub's
-// clients got it. A message is encoded once however many receive it; its Data
+// clients got it, also where the backplane's ErrTooLarge is wrapped beside it.
+// A message is encoded once however many receive it; its Data
 // is not kept.
 func (h *Hub) SendToChannel(ctx context.Context, channel string, m Message) (Result, error) {
 	if err := wire.CheckChannel(channel, h.cfg.MaxChannelLength); err != nil {

@@ -164,6 +164,7 @@ func TestMarshalErrorsComeBackToTheCaller(t *testing.T) {
 			"infinity":        {Data: math.Inf(1)},
 			"broken JSON":     {Data: json.RawMessage(`{"a":`)},
 			"reserved type":   {Type: "presence"},
+			"protocol's type": {Type: wire.TypeSubscribed},
 			"long id":         {ID: repeat("x", 65)},
 			"long key":        {Key: repeat("x", 256)},
 			"far year":        {Timestamp: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},

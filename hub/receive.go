@@ -101,13 +101,7 @@ func (h *Hub) foreign(d Delivery) (wire.Envelope, error) {
 // publishable reports whether a type may be published by a program that is no
 // hub: all but those with which a hub itself speaks to a client.
 func publishable(t wire.Type) bool {
-	switch t {
-	case wire.TypeProcessOutput, wire.TypeProcessStatus, wire.TypeError:
-		return true
-	case wire.TypePing, wire.TypePong, wire.TypeSubscribe, wire.TypeUnsubscribe:
-		return false
-	}
-	return applicationType(t)
+	return sendable(t) && t != wire.TypeReply
 }
 
 func (h *Hub) malformed(t Topic, err error) {
