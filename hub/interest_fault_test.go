@@ -236,7 +236,7 @@ func TestALongOutageRemembersOnlyWhatIsHeld(t *testing.T) {
 		kept := h.Hold("c:kept")
 		synctest.Wait()
 		broker.Break()
-		for hour := range 24 {
+		for hour := range 8 {
 			for range 50 {
 				held := holdAll(h, topicsNamed("n", 20))
 				for _, topic := range held {

@@ -275,7 +275,7 @@ func (x *outboxRun) compare() {
 func TestOutboxDoesWhatItsModelDoes(t *testing.T) {
 	r := seeded(t)
 	for _, policy := range []hub.OverflowPolicy{hub.OverflowDisconnect, hub.OverflowDropOldest, hub.OverflowKeepLatest} {
-		for range 400 {
+		for range 200 {
 			cfg := hub.Config{OutboxMessages: 1 + r.IntN(12), OutboxBytes: 30 + r.IntN(200), Overflow: policy}
 			x := &outboxRun{t: t, r: r, o: hub.NewOutbox(cfg), m: outboxModel{cfg: cfg}}
 			for range 300 {

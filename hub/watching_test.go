@@ -108,3 +108,42 @@ func TestTheWheelHoldsThoseWhoAreThere(t *testing.T) {
 		}
 	})
 }
+
+// pinged is a transport whose connections call back when they are pinged.
+type pinged struct {
+	*hubtest.Transport
+	called func()
+}
+
+func (t pinged) Accept(w http.ResponseWriter, r *http.Request, o hub.AcceptOptions) (hub.Conn, error) {
+	conn, err := t.Transport.Accept(w, r, o)
+	return pingedConn{conn, t.called}, err
+}
+
+type pingedConn struct {
+	hub.Conn
+	called func()
+}
+
+func (c pingedConn) Ping() error {
+	c.called()
+	return c.Conn.Ping()
+}
+
+func TestAClientThatGoesWhileItIsPingedIsNotPutBackOnTheWheel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var peer *hubtest.Peer
+		gone := make(chan struct{})
+		transport := pinged{Transport: hubtest.NewTransport(), called: func() {
+			peer.Cut()
+			<-gone
+		}}
+		h := inBubble(t, hub.Config{
+			Transport:    transport,
+			OnDisconnect: func(*hub.Client, hub.DisconnectReason) { close(gone) },
+		})
+		peer = dialled(t, transport.Transport, h)
+		<-gone
+		wantWatched(t, h, 0, 0)
+	})
+}
