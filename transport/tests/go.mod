@@ -9,9 +9,17 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
-require nhooyr.io/websocket v1.8.17 // indirect
+require (
+	forge.lthn.ai/core/go-ws/auth v0.0.0
+	forge.lthn.ai/core/go-ws/backplane v0.0.0
+	nhooyr.io/websocket v1.8.17 // indirect
+)
 
 replace (
 	forge.lthn.ai/core/go-ws/hub => ../../hub
 	forge.lthn.ai/core/go-ws/transport => ..
 )
+
+replace forge.lthn.ai/core/go-ws/auth => ../../auth
+
+replace forge.lthn.ai/core/go-ws/backplane => ../../backplane
