@@ -3,6 +3,7 @@ module forge.lthn.ai/core/go-ws/examples
 go 1.26
 
 require (
+	forge.lthn.ai/core/go-ws/auth v0.0.0
 	forge.lthn.ai/core/go-ws/backplane v0.0.0
 	forge.lthn.ai/core/go-ws/hub v0.0.0
 	forge.lthn.ai/core/go-ws/transport v0.0.0

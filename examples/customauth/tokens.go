@@ -109,9 +109,10 @@ func tokenOf(r *http.Request) (string, error) {
 		}
 		return strings.TrimSpace(token), nil
 	}
-	cookie, err := r.Cookie(cookieName)
-	if err != nil {
-		return "", errors.New("no token")
+	cookies := r.CookiesNamed(cookieName)
+	if len(cookies) != 1 {
+		// One of two may be another site's, set on a domain that both are in.
+		return "", fmt.Errorf("%d tokens", len(cookies))
 	}
-	return cookie.Value, nil
+	return cookies[0].Value, nil
 }

@@ -75,6 +75,7 @@ func TestTokensThatProveNothingAreRefused(t *testing.T) {
 		"garbage":            request("Authorization", "Bearer a.b.c"),
 		"an empty cookie":    request("Cookie", "token="),
 		"another cookie":     request("Cookie", "session="+good),
+		"two cookies":        request("Cookie", "token="+good+"; token="+good),
 		"no algorithm":       request("Authorization", "Bearer "+sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, same)),
 		"another algorithm":  request("Authorization", "Bearer "+sign(t, jwt.SigningMethodHS512, tokens.key, same)),
 		"another key":        request("Authorization", "Bearer "+sign(t, hs256, newTokens(time.Hour).key, same)),

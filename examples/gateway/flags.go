@@ -141,6 +141,9 @@ func parseKeys(list string) (map[string]string, error) {
 		if at < 1 || at == len(entry)-1 {
 			return nil, fmt.Errorf("gateway: -api-keys: entry %d is not key=user", i+1)
 		}
+		if strings.ContainsFunc(entry[:at], func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return nil, fmt.Errorf("gateway: -api-keys: the key of entry %d has characters that no header carries", i+1)
+		}
 		if _, twice := keys[entry[:at]]; twice {
 			return nil, fmt.Errorf("gateway: -api-keys: the key of entry %d is there twice", i+1)
 		}

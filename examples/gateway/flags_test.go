@@ -57,6 +57,8 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"-api-keys", "a=ann,=ben"}, "entry 2 is not key=user"},
 		{[]string{"-api-keys", "a=ann,b="}, "entry 2 is not key=user"},
 		{[]string{"-api-keys", "a=ann,a=ben"}, "the key of entry 2 is there twice"},
+		{[]string{"-api-keys", "a=ann,schlüssel=ben"}, "the key of entry 2 has characters"},
+		{[]string{"-api-keys", "two words=ann"}, "the key of entry 1 has characters"},
 		{[]string{"-api-keys", ","}, "no keys"},
 		{[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example"}, `"proxy.example" is neither a network nor an address`},
 		{[]string{"-max-clients", "0"}, "-max-clients: must be at least 1"},

@@ -207,6 +207,15 @@ func TestPageFitsAPhone(t *testing.T) {
 		ann.say("A line from a phone")
 		ann.hears("A line from a phone")
 		ann.fits()
+		var room struct{ Sideways, Field, Below int }
+		ann.eval(&room, `() => {
+			scrollTo(0, 0);
+			const log = document.querySelector("#log"), field = document.querySelector("#text").getBoundingClientRect();
+			return { sideways: log.scrollWidth - log.clientWidth, field: Math.round(field.width), below: Math.round(field.bottom - innerHeight) };
+		}`, nil)
+		if room.Sideways > 0 || room.Field < 200 || room.Below > 0 {
+			t.Errorf("%s: the log is %d pixels too wide, the message's field %d wide and %d below the screen; want 0, at least 200 and none", scheme, room.Sideways, room.Field, room.Below)
+		}
 		var small []string
 		ann.eval(&small, `() => [...document.querySelectorAll("button, input, summary")]
 			.filter(e => e.checkVisibility()).filter(e => e.getBoundingClientRect().height < 24 || parseFloat(getComputedStyle(e).fontSize) < 15)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -54,11 +55,10 @@ func newScriptedHub(t *testing.T, script ...closing) *scriptedHub {
 				payload := append(binary.BigEndian.AppendUint16(nil, line.code), line.reason...)
 				rw.Write(append([]byte{0x88, byte(len(payload))}, payload...))
 				rw.Flush()
-				// The browser closes its end when it has answered.
+				// A server closes its end when the client has answered; until
+				// then the browser waits.
 				conn.SetReadDeadline(time.Now().Add(bound))
-				for err == nil {
-					_, err = rw.ReadByte()
-				}
+				awaitClose(rw.Reader)
 			}
 		default:
 			<-over
@@ -77,6 +77,19 @@ func acceptWebSocket(w *bufio.Writer, key string) {
 	w.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
 		base64.StdEncoding.EncodeToString(sum[:]) + "\r\n\r\n")
 	w.Flush()
+}
+
+// awaitClose reads the client's frames up to its close frame. They are short.
+func awaitClose(r *bufio.Reader) {
+	var head [6]byte // opcode, length, mask
+	for {
+		if _, err := io.ReadFull(r, head[:]); err != nil {
+			return
+		}
+		if _, err := r.Discard(int(head[1] & 0x7f)); err != nil || head[0]&0x0f == 8 {
+			return
+		}
+	}
 }
 
 // next waits for a connection.
