@@ -132,17 +132,17 @@ func (c pingedConn) Ping() error {
 
 func TestAClientThatGoesWhileItIsPingedIsNotPutBackOnTheWheel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var peer *hubtest.Peer
+		peer := make(chan *hubtest.Peer, 1)
 		gone := make(chan struct{})
 		transport := pinged{Transport: hubtest.NewTransport(), called: func() {
-			peer.Cut()
+			(<-peer).Cut()
 			<-gone
 		}}
 		h := inBubble(t, hub.Config{
 			Transport:    transport,
 			OnDisconnect: func(*hub.Client, hub.DisconnectReason) { close(gone) },
 		})
-		peer = dialled(t, transport.Transport, h)
+		peer <- dialled(t, transport.Transport, h)
 		<-gone
 		wantWatched(t, h, 0, 0)
 	})
