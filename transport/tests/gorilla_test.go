@@ -92,7 +92,7 @@ func TestMessagesBothWays(t *testing.T) {
 }
 
 func TestFragmentsWithControlFramesBetween(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	ws, s := b.gorilla(websocket.Dialer{WriteBufferSize: 64})
 	w, err := ws.NextWriter(websocket.TextMessage)
 	b.must("NextWriter", err)
@@ -181,7 +181,7 @@ func TestOurClose(t *testing.T) {
 }
 
 func TestCloseOfWhatIsNeverSent(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	for _, code := range []wire.CloseCode{1, 999, 1004, 1005, 1006, 1015, 2999, 5000} {
 		ws, s := b.gorilla(websocket.Dialer{})
 		if err := s.Close(code, ""); err == nil {
@@ -202,7 +202,7 @@ func TestCloseOfWhatIsNeverSent(t *testing.T) {
 }
 
 func TestSubprotocolKeepsTheHubsSpelling(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	b.accept.Subprotocols = []string{"go-ws.V2", "go-ws.v1"}
 	ws, s := b.gorilla(websocket.Dialer{Subprotocols: []string{"other", "GO-ws.v2"}})
 	if got, want := ws.Subprotocol(), "GO-ws.v2"; got != want {
@@ -344,7 +344,7 @@ func (o opaque) WriteHeader(status int)      { o.w.WriteHeader(status) }
 func (o opaque) Unwrap() http.ResponseWriter { return o.w }
 
 func TestHeadersOfMiddlewareAreInTheAnswer(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	b.wrap = func(w http.ResponseWriter) http.ResponseWriter {
 		w.Header().Set("X-Trace", "abc")
 		w.Header().Set("Content-Length", "7") // nonsense with an upgrade
@@ -363,7 +363,7 @@ func TestHeadersOfMiddlewareAreInTheAnswer(t *testing.T) {
 }
 
 func TestCompressionIsUsedByThoseWhoNegotiateIt(t *testing.T) {
-	n := networks[5]
+	n := networkOf("deflate")
 	b := newBed(t, n)
 	ms := []message{{hub.TextFrame, strings.Repeat("compressible ", 100)}}
 	frames := b.tr.Prepare(ms[0].t, []byte(ms[0].payload))

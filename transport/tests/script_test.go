@@ -70,7 +70,7 @@ func (r *rawConn) answer() string {
 }
 
 func TestAScriptOfBytes(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	r := b.raw(t)
 	// The first message comes with the request: net/http has read it already.
 	// Its bytes and mask are those of RFC 6455, section 5.7.
@@ -151,7 +151,7 @@ func TestABreachIsAnsweredWithOneCloseFrame(t *testing.T) {
 		"fragments beyond the limit":     {"\x02\x84" + zero + "abcd" + "\x80\xfe\x13\x85" + zero, 1009},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBed(t, networks[0])
+			b := newBed(t, networkOf("tcp"))
 			b.accept.ReadLimit = 5000
 			r := b.raw(t)
 			r.write(upgrade + "\r\n")
@@ -180,7 +180,7 @@ func TestABreachIsAnsweredWithOneCloseFrame(t *testing.T) {
 }
 
 func TestRequestsThatAreNoUpgradeGetAnError(t *testing.T) {
-	b := newBed(t, networks[0])
+	b := newBed(t, networkOf("tcp"))
 	for name, c := range map[string]struct{ request, status string }{
 		"a page":          {"GET / HTTP/1.1\r\nHost: test\r\n\r\n", "426"},
 		"HTTP/1.0":        {"GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", "426"},

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -28,9 +29,16 @@ type network struct {
 	config transport.Config
 }
 
+// networkOf gives one of networks.
+func networkOf(name string) network {
+	i := slices.IndexFunc(networks, func(n network) bool { return n.name == name })
+	return networks[i]
+}
+
 // networks are all the ways that a connection of ours can take.
 var networks = []network{
 	{name: "tcp", listen: listenOn("tcp", "127.0.0.1:0")},
+	{name: "tight tcp", listen: listenTight},
 	{name: "tcp6", listen: listenOn("tcp", "[::1]:0")},
 	{name: "unix", listen: listenOn("unix", "")},
 	{name: "tls", listen: listenOn("tcp", "127.0.0.1:0"), tls: true},
@@ -51,6 +59,22 @@ func listenOn(kind, address string) func(testing.TB) (net.Listener, func() (net.
 		}
 		return l, func() (net.Conn, error) { return net.Dial(kind, l.Addr().String()) }
 	}
+}
+
+// tightListener accepts sockets that hold little, so that they are soon full.
+type tightListener struct{ net.Listener }
+
+func (l tightListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return nc, nc.(*net.TCPConn).SetWriteBuffer(4096)
+}
+
+func listenTight(t testing.TB) (net.Listener, func() (net.Conn, error)) {
+	l, dial := listenOn("tcp", "127.0.0.1:0")(t)
+	return tightListener{l}, dial
 }
 
 // pipeListener accepts the ends of net.Pipe.
