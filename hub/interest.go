@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -82,8 +81,6 @@ type topic struct {
 	// unsure: a call to leave it has failed, so that it may be subscribed though
 	// it is not live.
 	unsure bool
-	// failures counts the calls to join it that have failed.
-	failures int
 	// ready is closed when the first attempt to join has ended.
 	ready chan struct{}
 	// leaveAt is when a lingering topic is left. listed: it stands in
@@ -334,8 +331,8 @@ func (in *interest) takeJoins() []*topic {
 }
 
 // retryLocked joins all local topics again. Their waiters have gone on: they stay
-// local until they are live. Those that took part in the fewest failures come
-// first: where the broker refuses one topic, those beside it come away from it.
+// local until they are live. They come in another order each time: where the
+// broker refuses one topic, those beside it come away from it.
 func (in *interest) retryLocked() {
 	// Some may stand in line since the retry before.
 	in.joining = slices.DeleteFunc(in.joining, func(t *topic) bool { return t.state != topicJoining })
@@ -344,7 +341,6 @@ func (in *interest) retryLocked() {
 			in.joining = append(in.joining, t)
 		}
 	}
-	slices.SortFunc(in.joining, func(a, b *topic) int { return cmp.Compare(a.failures, b.failures) })
 }
 
 func (in *interest) settleJoins(batch []*topic, err error) {
@@ -370,9 +366,6 @@ func (in *interest) settleJoins(batch []*topic, err error) {
 	}
 	for _, t := range batch {
 		t.told = false
-		if failed(t) {
-			t.failures++
-		}
 		if in.topics[t.name] == t {
 			in.settleJoinLocked(t, !failed(t))
 		}
@@ -424,7 +417,7 @@ func (in *interest) settleJoinLocked(t *topic, joined bool) {
 	case joined:
 		in.local--
 		in.pending--
-		t.state, t.failures, t.unsure = topicLive, 0, false
+		t.state, t.unsure = topicLive, false
 		if t.refs == 0 {
 			in.lingerLocked(t)
 		}
