@@ -51,8 +51,6 @@ type outbox struct {
 }
 
 const (
-	// gatherSize is how much is copied together for one system call.
-	gatherSize = 64 << 10
 	// directSize is the length from which on a frame is not copied.
 	directSize = 16 << 10
 	// takeSize bounds, in bytes, what Send takes where it can't write by itself.

@@ -11,6 +11,9 @@ import (
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
+// gatherSize is how much is copied together for one system call.
+const gatherSize = 64 << 10
+
 // rawConn gives the socket behind nc, or nil where nc is none that can be
 // written past its own Write: TLS, a pipe, anything wrapped.
 func rawConn(nc net.Conn) syscall.RawConn {
