@@ -114,7 +114,8 @@ func TestConcurrentSubscribersOfManyChannels(t *testing.T) {
 
 func TestSubscribedComesBeforeTheChannelsFirstMessage(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		w := start(t, hub.Config{MaxMessagesPerSecond: -1})
+		// The publisher does not wait for anybody: nobody is to be too slow for it.
+		w := start(t, hub.Config{MaxMessagesPerSecond: -1, OutboxMessages: 1 << 24, OutboxBytes: 1 << 30})
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
