@@ -73,7 +73,10 @@ func serve(ctx context.Context, listener net.Listener, h *hub.Hub, server *http.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	hubEnded, serverEnded := make(chan error, 1), make(chan error, 1)
-	go func() { hubEnded <- h.Run(ctx) }()
+	go func() {
+		hubEnded <- h.Run(ctx)
+		cancel()
+	}()
 	go func() {
 		serverEnded <- server.Serve(listener)
 		cancel()
