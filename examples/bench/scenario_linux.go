@@ -199,15 +199,19 @@ func idle(name string, conns int) scenario {
 
 func kilobytes(rss int64, conns int) float64 { return float64(rss) / 1024 / float64(conns) }
 
-// fill is how many messages the clients that don't read are sent at first, so
-// that their sockets are full and messages wait in the server.
-const fill = 2000
+// Before each latency so many messages of so many bytes are sent in 2 s, so that
+// the sockets of those that don't read are full and messages wait in the server.
+const (
+	fill      = 100
+	fillSize  = 4096
+	fillEvery = 20 * time.Millisecond
+)
 
 func slow() scenario {
 	return scenario{
 		name:    "slow",
-		about:   fmt.Sprintf("the latency of the others while 0, 1 and 100 of 1000 clients do not read, each time after a burst of %d messages", fill),
-		servers: plain, waiting: 2*fill + 500,
+		about:   fmt.Sprintf("the latency of the others while 0, 1 and 100 of 1000 clients do not read, each time after %d messages of %d bytes in 2 s", fill, fillSize),
+		servers: plain, waiting: 3*fill + 500,
 		figures: []figure{
 			{"p50-0", "p50 ms, 0 stopped", nil}, {"p99-0", "p99 ms", nil},
 			{"p50-1", "p50 ms, 1 stopped", nil}, {"p99-1", "p99 ms", nil}, {"ratio-1", "× its own p99", nil},
@@ -224,7 +228,7 @@ func slow() scenario {
 			var before int64
 			for _, stuck := range []int{0, 1, 100} {
 				p.stopped = min(stuck, c.Fragile)
-				q := control.Publish{Channels: 1, Messages: scaled(fill, max(scale, 0.1)), Size: payload.Size}
+				q := control.Publish{Channels: 1, Messages: fill, Size: fillSize, Every: fillEvery}
 				if _, err := p.publish(q, 1, false); err != nil {
 					return nil, err
 				}

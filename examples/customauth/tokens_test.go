@@ -121,10 +121,6 @@ func start(t *testing.T, args ...string) (url string, stop func(), ended <-chan 
 		<-over
 	})
 	url = out.Address(t)
-	// The hub runs a moment after the page is served, and says 503 till then.
-	for status := 503; status == 503; {
-		_, status = probe.Try(t, url+"/ws")
-	}
 	return url, cancel, result
 }
 

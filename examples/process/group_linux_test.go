@@ -18,9 +18,9 @@ import (
 // TestNothingOutlivesTheProgram kills the program in a way that it can't
 // notice, and also ends a command that leaves something behind.
 func TestNothingOutlivesTheProgram(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "process")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, end := range map[string]func(*exec.Cmd) error{
 		"killed":     func(c *exec.Cmd) error { return c.Process.Kill() },
@@ -29,6 +29,7 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			pidFile := filepath.Join(t.TempDir(), "pid")
 			cmd := exec.Command(program, "-addr", "127.0.0.1:0", "-wait=false", "--", "sh", "-c", "echo $$ > "+pidFile+".new; mv "+pidFile+".new "+pidFile+"; exec sleep 1000")
+			cmd.Env = append(os.Environ(), "PROCESS_TEST_COMMAND=main")
 			stdout, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

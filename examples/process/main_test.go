@@ -14,12 +14,14 @@ import (
 	"forge.lthn.ai/core/go-ws/examples/internal/probe"
 )
 
-// TestMain lets the test binary play the command that is run: an environment
-// variable says which.
+// TestMain lets the test binary play the command that is run, or the program
+// itself: an environment variable says which.
 func TestMain(m *testing.M) {
 	switch os.Getenv("PROCESS_TEST_COMMAND") {
 	case "":
 		os.Exit(m.Run())
+	case "main":
+		main()
 	case "both":
 		io.WriteString(os.Stdout, "out 1\n")
 		io.WriteString(os.Stderr, "err 2\n")

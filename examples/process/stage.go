@@ -61,6 +61,10 @@ func newStage(addr, id string) (*stage, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() { s.ended <- s.hub.Run(ctx) }()
+	for s.hub.Ready() != nil {
+		// The hub takes clients a moment after Run was called.
+		time.Sleep(time.Millisecond)
+	}
 	go func() {
 		if err := s.server.Serve(s.listener); err != http.ErrServerClosed {
 			log.Print("process: ", err)
