@@ -36,10 +36,12 @@ type AcceptOptions struct {
 	// Subprotocols that the hub speaks, the preferred one first.
 	Subprotocols []string
 	// ReadLimit is the largest message taken from the peer, in bytes. A larger
-	// one ends the connection with wire.CloseTooBig before it is held whole.
+	// one ends the connection with wire.CloseTooBig before it is held whole, an
+	// uncompressed one as soon as it is announced.
 	ReadLimit int64
 	// WriteTimeout bounds writing the upgrade's answer, and the closing
-	// handshake.
+	// handshake. A peer that takes nothing of what is being written for so long
+	// may be cut off.
 	WriteTimeout time.Duration
 }
 
@@ -132,7 +134,8 @@ type Receiver interface {
 	// Closed says that the connection is over, whoever ended it: exactly once
 	// after Start, and after it neither of the other two is called. err is a
 	// *CloseError where a close frame was read, or was sent because of what
-	// the peer did.
+	// the peer did; then it may come a moment later, so that the peer can read
+	// why.
 	Closed(err error)
 }
 
