@@ -73,7 +73,7 @@ func runServer(start control.Start) error {
 func (c *serverChild) answer(q control.ServerRequest) (a control.ServerReply, err error) {
 	switch {
 	case q.Publish != nil:
-		if q.Publish.Profile != "" {
+		if q.Publish.Profile != "" && c.profile == nil {
 			if c.profile, err = os.Create(q.Publish.Profile); err != nil {
 				return a, err
 			}
@@ -85,7 +85,7 @@ func (c *serverChild) answer(q control.ServerRequest) (a control.ServerReply, er
 		return a, c.publisher.publish(c.server, *q.Publish)
 	case q.Usage != nil:
 		a.CPU = process.CPU()
-		if c.profile != nil {
+		if q.Usage.EndProfile && c.profile != nil {
 			pprof.StopCPUProfile()
 			err = c.profile.Close()
 			c.profile = nil

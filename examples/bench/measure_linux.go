@@ -101,7 +101,11 @@ func (p *plan) once(s scenario, name string, round int) (values, error) {
 	if p.profile != "" {
 		pair.profile = fmt.Sprintf("%s-%s-%s-%d.pprof", p.profile, s.name, name, round+1)
 	}
-	return s.measure(pair, p.scale)
+	v, err := s.measure(pair, p.scale)
+	if p.profile != "" && err == nil {
+		_, err = pair.askServer(control.ServerRequest{Usage: &control.Usage{EndProfile: true}})
+	}
+	return v, err
 }
 
 // failures is an error that names what could not be measured.

@@ -81,7 +81,15 @@ func burst(name string, conns, channels, perConn, messages, times int) scenario 
 	}
 }
 
-// bursts measures bursts one after another; the first only warms up.
+// A fast server is done with a burst in milliseconds: bursts go on until they
+// have cost so much, but there are no more than so many.
+const (
+	worthMeasuring = 500 * time.Millisecond
+	mostBursts     = 50
+)
+
+// bursts measures bursts one after another, at least times; the first only warms
+// up.
 func bursts(p *pair, c control.Connect, messages, times int) (values, error) {
 	if _, err := p.connect(c); err != nil {
 		return nil, err
@@ -89,20 +97,20 @@ func bursts(p *pair, c control.Connect, messages, times int) (values, error) {
 	v := values{}
 	var cpu time.Duration
 	q := control.Publish{Channels: c.Channels, Messages: messages, Size: payload.Size}
-	for i := range times + 1 {
-		if i == times {
-			q.Profile = p.profile
-		}
+	if _, err := p.publish(q, c.PerConn, false); err != nil {
+		return nil, err
+	}
+	q.Profile = p.profile
+	done := 0
+	for ; done < times || cpu < worthMeasuring && done < mostBursts; done++ {
 		o, err := p.publish(q, c.PerConn, false)
 		if err != nil {
 			return nil, err
 		}
-		if i > 0 {
-			cpu += o.cpu
-			v.take(o)
-		}
+		cpu += o.cpu
+		v.take(o)
 	}
-	v["cpu"] = perDelivery(cpu, times*messages*c.PerConn*c.Conns)
+	v["cpu"] = perDelivery(cpu, done*messages*c.PerConn*c.Conns)
 	return v, nil
 }
 

@@ -99,3 +99,19 @@ func TestTrustedProxiesAreNetworksOrAddresses(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+func TestZeroMeansNoneWhereTheHubHasADefault(t *testing.T) {
+	s, err := parse([]string{"-heartbeat", "0", "-pong-timeout", "0", "-drain-timeout", "0", "-drain-spread", "0", "-max-message-rate", "0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.hubConfig(nil, nil, nil)
+	for name, value := range map[string]int64{
+		"HeartbeatInterval": int64(c.HeartbeatInterval), "PongTimeout": int64(c.PongTimeout), "DrainTimeout": int64(c.DrainTimeout),
+		"DrainSpread": int64(c.DrainSpread), "MaxMessagesPerSecond": int64(c.MaxMessagesPerSecond),
+	} {
+		if value >= 0 {
+			t.Errorf("%s: got %d, want it switched off", name, value)
+		}
+	}
+}

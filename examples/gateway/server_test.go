@@ -68,3 +68,36 @@ func TestConnectionsThatDoNotGetOnAreClosed(t *testing.T) {
 		})
 	}
 }
+
+func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		listener := &pipes{make(chan net.Conn), make(chan struct{})}
+		gaveUp := make(chan time.Duration, 1)
+		began := time.Now()
+		handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for err := error(nil); err == nil; {
+				_, err = w.Write(make([]byte, 1<<16))
+			}
+			gaveUp <- time.Since(began)
+		})
+		server := newServer(handler, slog.New(slog.DiscardHandler))
+		ended := make(chan error, 1)
+		go func() { ended <- server.Serve(listener) }()
+		client, end := net.Pipe()
+		listener.ends <- end
+		if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case took := <-gaveUp:
+			if took != requestTime {
+				t.Errorf("given up after %v, want %v", took, requestTime)
+			}
+		case <-time.After(time.Hour):
+			t.Error("still writing after an hour")
+		}
+		client.Close()
+		server.Close()
+		<-ended
+	})
+}

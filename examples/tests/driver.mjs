@@ -39,6 +39,12 @@ async function newPage(name, context, viewport, colorScheme) {
   pages.set(name, { page, complaints });
 }
 
+async function leave(context) {
+  const open = contexts.get(context);
+  contexts.delete(context);
+  await (await open)?.close();
+}
+
 // wait asks until the function, given as text, returns something true. The
 // page's content policy forbids what waitForFunction would do.
 async function wait({ page }, body, arg) {
@@ -77,7 +83,7 @@ async function run(id, name, page, args) {
   const answer = { id };
   try {
     if (name === "page") await newPage(page, ...args);
-    else if (name === "leave") await (await contexts.get(page)).close();
+    else if (name === "leave") await leave(page);
     else answer.result = (await commands[name](pages.get(page), ...args)) ?? null;
   } catch (err) {
     answer.error = String(err?.message ?? err);

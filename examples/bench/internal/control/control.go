@@ -39,7 +39,8 @@ type Publish struct {
 	// Every is the time from one message on a channel to the next. Zero is a
 	// burst: as fast as it goes.
 	Every time.Duration
-	// Profile is a file to write a CPU profile to; it ends with the next Usage.
+	// Profile is a file to write a CPU profile to, from here to EndProfile,
+	// unless one is being written already.
 	Profile string
 }
 
@@ -47,6 +48,8 @@ type Publish struct {
 type Usage struct {
 	// Memory asks for what a collection leaves, which takes time.
 	Memory bool
+	// EndProfile ends the CPU profile, if there is one.
+	EndProfile bool
 }
 
 // ServerRequest is one of its fields.
