@@ -133,7 +133,7 @@ func publishProblem(err error, id string) *problem {
 	case errors.Is(err, hub.ErrNotPropagated):
 		return &problem{status: http.StatusServiceUnavailable, code: "not_propagated", id: id, message: "the message reached the clients of this gateway, but perhaps not those of others; send it again with this id"}
 	case errors.Is(err, hub.ErrTooLarge):
-		return tooLarge("the message is larger than the hub or its backplane takes")
+		return tooLarge("the message is larger than the hub takes")
 	case errors.Is(err, hub.ErrInvalidMessage):
 		return &problem{status: http.StatusBadRequest, code: "invalid_message", message: "the id is longer than 64 bytes, or the data can't be sent"}
 	case errors.Is(err, hub.ErrNotRunning):
