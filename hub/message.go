@@ -75,6 +75,11 @@ func (m *Message) frame(channel string) (wire.Frame, error) {
 		if err != nil {
 			return f, fmt.Errorf("%w: marshalling data: %w", ErrInvalidMessage, err)
 		}
+		if !utf8.Valid(data) {
+			// encoding/json lets it through in what is JSON already. As text it
+			// would cost every receiver its connection (RFC 6455, section 8.1).
+			return f, fmt.Errorf("%w: data is not UTF-8", ErrInvalidMessage)
+		}
 		f.Data = data
 	}
 	return f, nil

@@ -276,10 +276,11 @@ func TestForeignProgramsMayPublishPlainJSON(t *testing.T) {
 		for _, rubbish := range []string{"", "x", "[]", `{"data":1}`, `{"type":"subscribed"}`, `{"type":"presence"}`, "\xb7", "\xb7\x01\x01\xff\xff", "\xb7\x09\x09\x00\x00"} {
 			broker.Publish(topic, []byte(rubbish))
 		}
+		broker.Publish(topic, wire.AppendEnvelope(nil, &wire.Envelope{Source: "other", Payload: []byte("\xff")}))
 		broker.Publish(hub.Topic(wire.HubTopic(a.ID())), []byte(`{"type":"event"}`))
 		p.wantNothing()
-		if s := a.Stats().Backplane; s.Malformed != 10 || s.Foreign != 4 || s.Duplicates != 1 {
-			t.Errorf("malformed %d, foreign %d, duplicates %d, want 10, 4 and 1", s.Malformed, s.Foreign, s.Duplicates)
+		if s := a.Stats().Backplane; s.Malformed != 11 || s.Foreign != 4 || s.Duplicates != 1 {
+			t.Errorf("malformed %d, foreign %d, duplicates %d, want 11, 4 and 1", s.Malformed, s.Foreign, s.Duplicates)
 		}
 	})
 }

@@ -163,6 +163,7 @@ func TestMarshalErrorsComeBackToTheCaller(t *testing.T) {
 			"channel as data": {Data: make(chan int)},
 			"infinity":        {Data: math.Inf(1)},
 			"broken JSON":     {Data: json.RawMessage(`{"a":`)},
+			"no UTF-8":        {Data: json.RawMessage("\"\xff\"")},
 			"reserved type":   {Type: "presence"},
 			"protocol's type": {Type: wire.TypeSubscribed},
 			"long id":         {ID: repeat("x", 65)},

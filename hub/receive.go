@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -61,6 +62,10 @@ func (h *Hub) deliverReceived(t Topic, e *wire.Envelope) {
 			return
 		}
 		p.to = address{kind: toUser, name: user}
+	}
+	if !utf8.Valid(p.payload) {
+		h.malformed(t, errors.New("payload is not UTF-8"))
+		return
 	}
 	frame, err := h.prepare(p.payload)
 	if err != nil {
