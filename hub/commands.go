@@ -74,16 +74,25 @@ func channelName(f wire.Frame) (string, error) {
 	return *channel, nil
 }
 
-func (c *Client) handleSubscribe(f wire.Frame) error {
-	h := c.hub
+// channelAsked is the channel that a client asks to join or leave.
+func (h *Hub) channelAsked(f wire.Frame) (string, error) {
 	channel, err := channelName(f)
 	if err != nil {
 		h.refused(RefusedFrame)
-		return err
+		return "", err
 	}
 	if err := wire.CheckChannel(channel, h.cfg.MaxChannelLength); err != nil {
 		h.refused(RefusedChannelName)
-		return &RequestError{wire.ErrorInvalidChannel, err.Error()}
+		return "", &RequestError{wire.ErrorInvalidChannel, err.Error()}
+	}
+	return channel, nil
+}
+
+func (c *Client) handleSubscribe(f wire.Frame) error {
+	h := c.hub
+	channel, err := h.channelAsked(f)
+	if err != nil {
+		return err
 	}
 	if ask := h.cfg.OnSubscribe; ask != nil && !c.on(channel) {
 		refusal := errors.New("OnSubscribe panicked")
@@ -115,14 +124,9 @@ func (c *Client) handleSubscribe(f wire.Frame) error {
 
 func (c *Client) handleUnsubscribe(f wire.Frame) error {
 	h := c.hub
-	channel, err := channelName(f)
+	channel, err := h.channelAsked(f)
 	if err != nil {
-		h.refused(RefusedFrame)
 		return err
-	}
-	if err := wire.CheckChannel(channel, h.cfg.MaxChannelLength); err != nil {
-		h.refused(RefusedChannelName)
-		return &RequestError{wire.ErrorInvalidChannel, err.Error()}
 	}
 	left := h.leave(c, channel)
 	c.reply(wire.Frame{Type: wire.TypeUnsubscribed, Channel: channel, ID: f.ID})
