@@ -29,7 +29,8 @@ type AuthResult struct {
 	Claims map[string]any
 	// Error says why a client was refused. It is given to OnAuthFailure and
 	// never to the client. An error that wraps ErrForbidden makes the answer
-	// 403 instead of 401.
+	// 403 instead of 401; one that wraps ErrUnavailable, because whoever knows
+	// is away, 503, so that the client keeps its credentials and comes back.
 	Error error
 	// ExpiresAt is when the credentials end: the client is then closed with
 	// wire.CloseCredentialsExpired, which tells it to come back with new ones.

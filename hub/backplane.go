@@ -8,7 +8,7 @@ import (
 )
 
 // Backplane is the port that joins hubs into one system. Package backplane
-// fills it within one process, redisbp with Redis, natsbp with NATS;
+// fills it within one process, adapters of their own with brokers;
 // hubtest.TestBackplane is the suite that an implementation must pass.
 //
 // A Backplane serves one hub. Publish, Subscribe and Unsubscribe may be called
@@ -222,6 +222,8 @@ var (
 	// ErrTooLarge says that an envelope is larger than the broker takes.
 	// Nothing was published.
 	ErrTooLarge = errors.New("hub: message too large")
-	// ErrUnavailable says that the broker is away. Nothing was published.
-	ErrUnavailable = errors.New("hub: backplane unavailable")
+	// ErrUnavailable says that the broker is away. Nothing was published. An
+	// application's callback wraps it to say that something else is away: the
+	// client is then told to try again, not that it was refused.
+	ErrUnavailable = errors.New("hub: unavailable")
 )

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -52,6 +53,9 @@ func (c *Client) refuse(f wire.Frame, err error) {
 	c.reply(wire.Frame{Type: wire.TypeError, Channel: channelOf(f), ID: f.ID, Data: data})
 }
 
+// plainText is an error of package wire's for people who know no packages.
+func plainText(err error) string { return strings.TrimPrefix(err.Error(), "wire: ") }
+
 // channelOf is the channel that an error answers about, where the frame named
 // one that can be given back.
 func channelOf(f wire.Frame) string {
@@ -83,7 +87,7 @@ func (h *Hub) channelAsked(f wire.Frame) (string, error) {
 	}
 	if err := wire.CheckChannel(channel, h.cfg.MaxChannelLength); err != nil {
 		h.refused(RefusedChannelName)
-		return "", &RequestError{wire.ErrorInvalidChannel, err.Error()}
+		return "", &RequestError{wire.ErrorInvalidChannel, plainText(err)}
 	}
 	return channel, nil
 }
@@ -95,12 +99,16 @@ func (c *Client) handleSubscribe(f wire.Frame) error {
 		return err
 	}
 	if ask := h.cfg.OnSubscribe; ask != nil && !c.on(channel) {
-		refusal := errors.New("OnSubscribe panicked")
+		refusal := errPanicked
 		h.contain("OnSubscribe", func() { refusal = ask(c.ctx, c, channel) })
 		if refusal != nil {
 			h.refused(RefusedSubscription)
 			if _, visible := errors.AsType[*RequestError](refusal); visible {
 				return refusal
+			}
+			h.callbackFailed("OnSubscribe", refusal)
+			if errors.Is(refusal, ErrUnavailable) {
+				return fmt.Errorf("%w: %w", &RequestError{wire.ErrorUnavailable, "not possible at the moment"}, refusal)
 			}
 			return fmt.Errorf("%w: %w", &RequestError{wire.ErrorForbidden, "not allowed"}, refusal)
 		}
@@ -153,9 +161,16 @@ func (c *Client) handleMessage(f wire.Frame) error {
 		return &RequestError{wire.ErrorUnknownType, "unknown type"}
 	}
 	var answer *Message
-	err := errors.New("OnMessage panicked")
+	err := errPanicked
 	h.contain("OnMessage", func() { answer, err = h.cfg.OnMessage(c.ctx, c, f) })
 	if err != nil {
+		if _, visible := errors.AsType[*RequestError](err); visible {
+			return err
+		}
+		h.callbackFailed("OnMessage", err)
+		if errors.Is(err, ErrUnavailable) {
+			return fmt.Errorf("%w: %w", &RequestError{wire.ErrorUnavailable, "not possible at the moment"}, err)
+		}
 		return err
 	}
 	if answer == nil {

@@ -20,7 +20,8 @@ import (
 //
 // Callbacks. A hub calls none of its callbacks while it holds a lock, so each
 // may call any method of the hub and of the client, but for Run and Shutdown. A
-// callback that panics is contained, logged and counted. For one client OnConnect comes first and
+// callback that panics is contained, logged and counted; an error that the
+// client does not get to see is counted, and logged once a second at most. For one client OnConnect comes first and
 // OnDisconnect last; between them OnSubscribe, OnUnsubscribe and OnMessage run
 // one after another, in the order of the client's frames, on a goroutine that
 // serves this client alone: one that blocks holds up this client's frames and
@@ -39,7 +40,8 @@ type Config struct {
 
 	// OnConnect is called for each client once it is admitted, on its
 	// request's goroutine, before any of its frames is read. An error refuses
-	// it: the client is closed with ClosePolicy and OnDisconnect is not called.
+	// it: the client is closed with wire.ClosePolicy, where the error wraps
+	// ErrUnavailable with wire.CloseTryAgainLater, and OnDisconnect is not called.
 	// It may block, for as long as the client may wait. The client is connected
 	// already: broadcasts and what is sent to its user reach it, refused or not.
 	OnConnect func(ctx context.Context, c *Client) error
@@ -51,7 +53,8 @@ type Config struct {
 	OnAuthFailure func(r *http.Request, result AuthResult)
 	// OnSubscribe is asked before a client joins a channel by a frame of its
 	// own. An error refuses it: the client sees a *RequestError's code and
-	// message, and of any other error only ErrorForbidden.
+	// message, of one that wraps ErrUnavailable ErrorUnavailable, and of any other
+	// only ErrorForbidden.
 	OnSubscribe func(ctx context.Context, c *Client, channel string) error
 	// OnUnsubscribe is told when a client has left a channel by a frame of its
 	// own. Those that it leaves by disconnecting are in
@@ -60,7 +63,8 @@ type Config struct {
 	// OnMessage takes frames whose type is the application's. What it returns
 	// answers the frame: a message, whose type is TypeReply when empty and
 	// whose id is the frame's, or an error, of which the client sees a
-	// *RequestError's code and message, and of any other only ErrorInternal.
+	// *RequestError's code and message, of one that wraps ErrUnavailable
+	// ErrorUnavailable, and of any other only ErrorInternal.
 	// With neither, a frame that carries an id is answered by an empty reply.
 	// Without OnMessage such frames are answered with ErrorUnknownType.
 	OnMessage func(ctx context.Context, c *Client, f wire.Frame) (*Message, error)

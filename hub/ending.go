@@ -130,6 +130,27 @@ func cutReason(text string) string {
 	return text
 }
 
+// callbackFailed counts an error that a callback returned and the client does
+// not see, and logs it: one a second at most, since a stranger may be able to
+// cause it.
+func (h *Hub) callbackFailed(name string, err error) {
+	if errors.Is(err, errPanicked) {
+		return // contain has said so
+	}
+	h.count.callbackErrors.Add(1)
+	now := time.Now().UnixNano()
+	last := h.loggedFailure.Load()
+	if last != 0 && now-last < int64(time.Second) || !h.loggedFailure.CompareAndSwap(last, now) {
+		h.cfg.Logger.Debug("callback failed", slog.String("callback", name), slog.Any("error", err))
+		return
+	}
+	h.cfg.Logger.Warn("callback failed", slog.String("callback", name), slog.Any("error", err),
+		slog.Uint64("failures", h.count.callbackErrors.Load()))
+}
+
+// errPanicked stands for the answer of a callback that gave none.
+var errPanicked = errors.New("hub: the callback panicked")
+
 // contain calls a callback. A panic in it is logged and counted, and false is
 // returned.
 func (h *Hub) contain(name string, f func()) (ok bool) {

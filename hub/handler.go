@@ -71,7 +71,7 @@ func (h *Hub) authenticate(w http.ResponseWriter, r *http.Request) (AuthResult, 
 	if h.cfg.Authenticator == nil {
 		return AuthResult{Valid: true}, true
 	}
-	result := AuthResult{Error: errors.New("the Authenticator panicked")}
+	result := AuthResult{Error: errPanicked}
 	h.contain("Authenticate", func() { result = h.cfg.Authenticator.Authenticate(r) })
 	if r.Context().Err() != nil {
 		// Whatever it says, it says for want of time: credentials that may be
@@ -93,9 +93,12 @@ func (h *Hub) authenticate(w http.ResponseWriter, r *http.Request) (AuthResult, 
 		h.contain("OnAuthFailure", func() { f(r, result) })
 	}
 	status := http.StatusUnauthorized
-	if errors.Is(result.Error, ErrForbidden) {
+	switch {
+	case errors.Is(result.Error, ErrUnavailable):
+		status = http.StatusServiceUnavailable
+	case errors.Is(result.Error, ErrForbidden):
 		status = http.StatusForbidden
-	} else {
+	default:
 		challenge := result.Challenge
 		if challenge == "" {
 			challenge = "Bearer"
@@ -148,13 +151,19 @@ func (h *Hub) admit(r *http.Request, conn Conn, result AuthResult, place seat, a
 	}
 	var refusal error
 	if f := h.cfg.OnConnect; f != nil {
-		refusal = errors.New("OnConnect panicked")
+		refusal = errPanicked
 		h.contain("OnConnect", func() { refusal = f(c.ctx, c) })
 	}
 	if refusal != nil {
 		h.refused(RefusedByApplication)
-		h.cfg.Logger.Debug("client refused", slog.String("client", c.id), slog.Any("error", refusal))
-		c.end(ending{reason: DisconnectedByServer, code: wire.ClosePolicy, text: "refused", flush: true})
+		if _, visible := errors.AsType[*RequestError](refusal); !visible {
+			h.callbackFailed("OnConnect", refusal)
+		}
+		e := ending{reason: DisconnectedByServer, code: wire.ClosePolicy, text: "refused", flush: true, cause: refusal}
+		if errors.Is(refusal, ErrUnavailable) {
+			e.code, e.text = wire.CloseTryAgainLater, "try again later"
+		}
+		c.end(e)
 	} else {
 		c.admitted = true
 		h.count.connected.Add(1)
@@ -162,7 +171,7 @@ func (h *Hub) admit(r *http.Request, conn Conn, result AuthResult, place seat, a
 			observe(c)
 		}
 	}
-	conn.Start(c)
+	conn.Start((*connReceiver)(c))
 	h.heartbeat.add(c)
 	close(c.ready)
 }

@@ -9,6 +9,7 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
@@ -34,6 +35,10 @@ type Hub struct {
 	interest  *interest // nil without a backplane
 	sequence  sequencer
 	recent    recent
+
+	// loggedFailure is when a callback's error was last logged at Warn, in
+	// nanoseconds.
+	loggedFailure atomic.Int64
 
 	// stop is closed to begin the end, draining when it has begun, done when
 	// Run has returned.
@@ -212,7 +217,9 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 }
 
 // Ready returns nil while the hub takes clients, and ErrNotRunning before and
-// after.
+// after. Run takes a moment to get there: a program may start its HTTP server
+// meanwhile, clients come back after a 503; a test asks until it is nil, or in a
+// testing/synctest bubble waits with synctest.Wait.
 func (h *Hub) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -34,8 +34,12 @@ const (
 	maxInboxBytes  = 64 << 10
 )
 
+// connReceiver is a client as its connection sees it.
+type connReceiver Client
+
 // Receive takes one message from the connection.
-func (c *Client) Receive(t FrameType, payload []byte) (more bool) {
+func (r *connReceiver) Receive(t FrameType, payload []byte) (more bool) {
+	c := (*Client)(r)
 	if c.ctx.Err() != nil {
 		// What a client says while it is being closed is not heard.
 		return true
@@ -60,21 +64,22 @@ func (c *Client) Receive(t FrameType, payload []byte) (more bool) {
 		cmd.frame = frame
 		if err != nil {
 			c.hub.refused(RefusedFrame)
-			cmd.refusal = &RequestError{wire.ErrorInvalidFrame, err.Error()}
+			cmd.refusal = &RequestError{wire.ErrorInvalidFrame, plainText(err)}
 		}
 	}
 	return c.in.put(c, cmd)
 }
 
 // Writable takes the connection's word that it can be written to again.
-func (c *Client) Writable() {
+func (r *connReceiver) Writable() {
+	c := (*Client)(r)
 	if c.out.wake() {
 		c.hub.flusher.push(c)
 	}
 }
 
 // Closed takes the connection's word that it is over.
-func (c *Client) Closed(err error) { c.endClosed(err) }
+func (r *connReceiver) Closed(err error) { (*Client)(r).endClosed(err) }
 
 func (b *inbox) put(c *Client, cmd command) (more bool) {
 	b.mu.Lock()

@@ -45,6 +45,8 @@ type interest struct {
 	// restored: the adapter says that its subscriptions are live. disrupted: it
 	// said so once, and that they are not any more.
 	restored, disrupted bool
+	// connected: it was restored once.
+	connected bool
 	// pending and local count the topics that are not live, and those of them
 	// that have failed to become so.
 	pending, local int
@@ -244,18 +246,21 @@ func (in *interest) counts() (live, pending int) {
 	return len(in.topics) - in.pending, in.pending
 }
 
-// setRestored takes the adapter's word about its subscriptions.
-func (in *interest) setRestored(restored bool) {
+// setRestored takes the adapter's word about its subscriptions, and reports
+// whether this is the first good news.
+func (in *interest) setRestored(restored bool) (first bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.restored, in.disrupted = restored, !restored
 	if !restored {
-		return
+		return false
 	}
+	first, in.connected = !in.connected, true
 	// A call that is under way may fail yet, of what was before.
 	in.backoff, in.silent = 0, false
 	if !in.retryAt.IsZero() {
 		in.retryAt = time.Now()
 		in.poke()
 	}
+	return first
 }

@@ -12,8 +12,9 @@ import (
 // MessageType says what a message is.
 type MessageType = wire.Type
 
-// Types of messages that a server publishes. Other types are the
-// application's to choose, but for those that the protocol owns.
+// Types of frames. A server publishes the first four, or types of its own
+// choosing; the others belong to the protocol and can't be published. See
+// package wire for the rest.
 const (
 	TypeProcessOutput = wire.TypeProcessOutput
 	TypeProcessStatus = wire.TypeProcessStatus
@@ -56,7 +57,7 @@ func (m *Message) frame(channel string) (wire.Frame, error) {
 		f.Type = TypeEvent
 	}
 	if !sendable(f.Type) || !utf8.ValidString(string(f.Type)) {
-		return f, fmt.Errorf("%w: type %q is reserved", ErrInvalidMessage, f.Type)
+		return f, fmt.Errorf("%w: type %q belongs to the protocol", ErrInvalidMessage, f.Type)
 	}
 	if len(m.ID) > wire.MaxID {
 		return f, fmt.Errorf("%w: id is longer than %d bytes", ErrInvalidMessage, wire.MaxID)

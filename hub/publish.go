@@ -149,6 +149,9 @@ func (h *Hub) publish(ctx context.Context, to address, m Message) (Result, error
 	if to.kind == toChannel {
 		channel = to.name
 	}
+	if m.Type == TypeReply {
+		return Result{}, fmt.Errorf("hub: publishing: %w: a reply answers one client's frame", ErrInvalidMessage)
+	}
 	payload, err := m.encode(channel)
 	if err != nil {
 		return Result{}, fmt.Errorf("hub: publishing: %w", err)

@@ -166,6 +166,7 @@ func TestMarshalErrorsComeBackToTheCaller(t *testing.T) {
 			"no UTF-8":        {Data: json.RawMessage("\"\xff\"")},
 			"reserved type":   {Type: "presence"},
 			"protocol's type": {Type: wire.TypeSubscribed},
+			"reply":           {Type: hub.TypeReply},
 			"long id":         {ID: repeat("x", 65)},
 			"long key":        {Key: repeat("x", 256)},
 			"far year":        {Timestamp: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},

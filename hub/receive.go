@@ -125,6 +125,9 @@ func (r *receiver) Disrupted(err error) {
 // Restored takes the backplane's word that every subscription is live.
 func (r *receiver) Restored() {
 	h := (*Hub)(r)
-	h.interest.setRestored(true)
-	h.cfg.Logger.Info("backplane restored")
+	if h.interest.setRestored(true) {
+		h.cfg.Logger.Info("backplane connected")
+	} else {
+		h.cfg.Logger.Info("backplane restored")
+	}
 }

@@ -1,13 +1,18 @@
 package hub_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
@@ -238,6 +243,71 @@ func TestPanickingCallbacksAreContained(t *testing.T) {
 
 		refusing := start(t, hub.Config{OnConnect: func(context.Context, *hub.Client) error { boom("OnConnect"); return nil }})
 		refusing.connect().wantClosed(wire.ClosePolicy)
+	})
+}
+
+func TestAFailureThatWillPassIsNoRefusal(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		down := fmt.Errorf("database: %w", hub.ErrUnavailable)
+		connects := true
+		w := start(t, hub.Config{
+			Authenticator: hub.AuthenticatorFunc(func(r *http.Request) hub.AuthResult {
+				if r.URL.Query().Has("user") {
+					return hub.AuthResult{Error: down}
+				}
+				return hub.AuthResult{Valid: true}
+			}),
+			OnConnect: func(context.Context, *hub.Client) error {
+				if connects {
+					return nil
+				}
+				return down
+			},
+			OnSubscribe: func(context.Context, *hub.Client, string) error { return down },
+			OnMessage:   func(context.Context, *hub.Client, wire.Frame) (*hub.Message, error) { return nil, down },
+		})
+		if h := w.refused(as("ann"), http.StatusServiceUnavailable); h.Get("Retry-After") == "" || h.Get("WWW-Authenticate") != "" {
+			t.Errorf("headers %v, want Retry-After and no challenge", h)
+		}
+		p := w.connect()
+		p.send(`{"type":"subscribe","data":"news"}`)
+		p.wantError(wire.ErrorUnavailable)
+		p.send(`{"type":"hi"}`)
+		p.wantError(wire.ErrorUnavailable)
+		connects = false
+		w.connect().wantClosed(wire.CloseTryAgainLater)
+	})
+}
+
+func TestErrorsThatClientsDoNotSeeAreCountedAndLoggedOnceASecond(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w := start(t, hub.Config{
+			Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			OnMessage: func(_ context.Context, _ *hub.Client, f wire.Frame) (*hub.Message, error) {
+				if f.Type == "refuse" {
+					return nil, &hub.RequestError{Code: "no", Message: "no"}
+				}
+				return nil, errors.New("disk full")
+			},
+		})
+		p := w.connect()
+		for range 3 {
+			for range 10 {
+				p.send(`{"type":"fail"}`)
+				p.wantError(wire.ErrorInternal)
+				p.send(`{"type":"refuse"}`)
+				p.wantError("no")
+			}
+			time.Sleep(time.Second)
+		}
+		if n := w.Stats().CallbackErrors; n != 30 {
+			t.Errorf("CallbackErrors %d, want 30", n)
+		}
+		w.end()
+		if n := strings.Count(log.String(), "disk full"); n != 3 {
+			t.Errorf("logged %d times, want 3:\n%s", n, &log)
+		}
 	})
 }
 

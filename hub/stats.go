@@ -37,8 +37,10 @@ type Stats struct {
 	BytesIn, BytesOut uint64
 	// FramesIn counts the messages that clients sent.
 	FramesIn uint64
-	// Panics counts callbacks that panicked.
-	Panics uint64
+	// Panics counts callbacks that panicked, CallbackErrors those that returned
+	// an error that is no *RequestError: a failure of the application, or a
+	// refusal that gives no reason.
+	Panics, CallbackErrors uint64
 
 	Backplane BackplaneStats
 }
@@ -84,6 +86,7 @@ type counters struct {
 	droppedOverflow, droppedReplaced       atomic.Uint64
 	droppedGone                            atomic.Uint64
 	bytesIn, bytesOut, framesIn, panics    atomic.Uint64
+	callbackErrors                         atomic.Uint64
 	disruptions, publishErrors, duplicates atomic.Uint64
 	missed, malformed, foreign             atomic.Uint64
 	refused                                [len(refusalCauses)]atomic.Uint64
@@ -142,10 +145,11 @@ func (h *Hub) Stats() Stats {
 			Replaced: n.droppedReplaced.Load(),
 			Gone:     n.droppedGone.Load(),
 		},
-		BytesIn:  n.bytesIn.Load(),
-		BytesOut: n.bytesOut.Load(),
-		FramesIn: n.framesIn.Load(),
-		Panics:   n.panics.Load(),
+		BytesIn:        n.bytesIn.Load(),
+		BytesOut:       n.bytesOut.Load(),
+		FramesIn:       n.framesIn.Load(),
+		Panics:         n.panics.Load(),
+		CallbackErrors: n.callbackErrors.Load(),
 		Backplane: BackplaneStats{
 			Disruptions:   n.disruptions.Load(),
 			PublishErrors: n.publishErrors.Load(),

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ var authenticatorChecks = []struct {
 	run  func(b *authenticatorBed)
 }{
 	{"JudgesTheCases", checkCases},
-	{"RefusesTheZeroRequest", checkZeroRequest},
+	{"RefusesTheEmptyRequest", checkEmptyRequest},
 	{"RefusesGarbage", checkGarbage},
 	{"LeavesTheRequestAlone", checkUnchanged},
 	{"MayBeCalledConcurrently", checkConcurrentAuth},
@@ -72,7 +73,7 @@ func (b *authenticatorBed) judge(what string, r *http.Request) (result hub.AuthR
 	b.Helper()
 	defer func() {
 		if p := recover(); p != nil {
-			b.Errorf("%s: panic: %v", what, p)
+			b.Errorf("%s: panic: %v\n%s", what, p, debug.Stack())
 			result = hub.AuthResult{}
 		}
 	}()
@@ -102,11 +103,11 @@ func checkCases(b *authenticatorBed) {
 	}
 }
 
-func checkZeroRequest(b *authenticatorBed) {
+// checkEmptyRequest asks about the least that an HTTP server hands on.
+func checkEmptyRequest(b *authenticatorBed) {
 	for what, r := range map[string]*http.Request{
-		"zero request":      {},
-		"request of no URL": {Method: http.MethodGet, Header: http.Header{}},
-		"empty request":     {Method: http.MethodGet, URL: &url.URL{Path: "/ws"}, Header: http.Header{}},
+		"empty request":           {Method: http.MethodGet, URL: &url.URL{Path: "/ws"}, Header: http.Header{}},
+		"request without headers": {Method: http.MethodGet, URL: &url.URL{}},
 	} {
 		if b.judge(what, r).Valid {
 			b.Errorf("%s: got valid, want a refusal", what)

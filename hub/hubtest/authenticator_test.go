@@ -74,10 +74,10 @@ func TestAuthenticatorSuiteSeesFaults(t *testing.T) {
 		{"JudgesTheCases", "not forbidden", func(r *http.Request) hub.AuthResult {
 			return hub.AuthResult{Valid: goodToken(r).Valid, UserID: "alice"}
 		}},
-		{"RefusesTheZeroRequest", "panics without a URL", func(r *http.Request) hub.AuthResult {
-			return hub.AuthResult{Valid: r.URL.Query().Has("token")}
+		{"RefusesTheEmptyRequest", "panics without a header", func(r *http.Request) hub.AuthResult {
+			return hub.AuthResult{Valid: r.Header["Authorization"][0] == "Bearer token"}
 		}},
-		{"RefusesTheZeroRequest", "accepts who says nothing", func(r *http.Request) hub.AuthResult {
+		{"RefusesTheEmptyRequest", "accepts who says nothing", func(r *http.Request) hub.AuthResult {
 			return hub.AuthResult{Valid: r.Header.Get("Authorization") == ""}
 		}},
 		{"RefusesGarbage", "accepts what is there", func(r *http.Request) hub.AuthResult {

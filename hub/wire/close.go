@@ -3,7 +3,8 @@ package wire
 // CloseCode is the code of a WebSocket close frame (RFC 6455, section 7.4).
 type CloseCode uint16
 
-// Close codes that a hub sends, or hands on from its peer.
+// Close codes. A hub does not send CloseUnsupportedData and CloseInternal by
+// itself; applications may.
 const (
 	// CloseNormal: done. A client need not come back.
 	CloseNormal CloseCode = 1000
@@ -11,7 +12,7 @@ const (
 	CloseGoingAway CloseCode = 1001
 	// CloseProtocolError: the client broke the WebSocket protocol.
 	CloseProtocolError CloseCode = 1002
-	// CloseUnsupportedData: a kind of message that the hub does not take.
+	// CloseUnsupportedData: a kind of message that the server does not take.
 	CloseUnsupportedData CloseCode = 1003
 	// CloseNoStatus and CloseAbnormal are never sent: they stand for a close
 	// frame without a code, and for an end without a close frame.
@@ -26,15 +27,15 @@ const (
 	// CloseInternal: the application failed.
 	CloseInternal CloseCode = 1011
 	// CloseServiceRestart: the hub is shutting down. The reason is a
-	// ReconnectHint; another hub is there at once.
+	// ReconnectHint.
 	CloseServiceRestart CloseCode = 1012
-	// CloseTryAgainLater: the hub is full.
+	// CloseTryAgainLater: the application can't admit the client at the moment.
 	CloseTryAgainLater CloseCode = 1013
 
 	// CloseCredentialsExpired: come back with new credentials.
 	CloseCredentialsExpired CloseCode = 4001
 	// CloseSlowClient: the client did not read fast enough and has missed
-	// messages. It may come back at once.
+	// messages. It may come back, after a little backoff.
 	CloseSlowClient CloseCode = 4002
 	// ClosePongTimeout: nothing was heard from the client for too long.
 	ClosePongTimeout CloseCode = 4003
@@ -61,6 +62,8 @@ type ReconnectHint struct {
 	// Reason is "restart".
 	Reason string `json:"reason"`
 	// ReconnectAfter is how long to wait before coming back, in milliseconds.
-	// Every client gets another one, so that they don't all come at once.
+	// Every client gets another one, so that they don't all come at once. It
+	// does not say that a hub is there by then: a client whose attempt fails
+	// goes on with its backoff.
 	ReconnectAfter int64 `json:"reconnectAfterMs"`
 }
