@@ -21,11 +21,11 @@ type MemoryConfig struct {
 // Memory is a bus within the process. Every hub gets a member of its own from
 // Join. All methods may be called concurrently. A Memory needs no closing: once
 // its members are closed it holds nothing.
-//
-// Lock order: signals, then mu, then a member's mu. None of them is held while
-// a publication is delivered.
 type Memory struct {
 	maxPayload int
+
+	// Lock order: signals, then mu, then a member's mu. None of them is held
+	// while a publication is delivered.
 
 	// signals serialises what members are told about the bus's state, so that
 	// the last thing each of them hears is how it is.
