@@ -21,8 +21,7 @@ import (
 var page []byte
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt)
 	listener, err := net.Listen("tcp", append(os.Args[1:], "127.0.0.1:8081")[0])
 	if err == nil {
 		err = run(ctx, listener)
@@ -35,7 +34,9 @@ func main() {
 func run(ctx context.Context, listener net.Listener) error {
 	var h *hub.Hub
 	say := func(ctx context.Context, c *hub.Client, f wire.Frame) (*hub.Message, error) {
-		if !slices.Contains(c.Subscriptions(), f.Channel) {
+		if f.Type != "say" {
+			return nil, &hub.RequestError{Code: wire.ErrorUnknownType, Message: "the only type is say"}
+		} else if !slices.Contains(c.Subscriptions(), f.Channel) {
 			return nil, &hub.RequestError{Code: wire.ErrorForbidden, Message: "join the channel first"}
 		}
 		_, err := h.SendToChannel(ctx, f.Channel, hub.Message{Data: f.Data})
@@ -51,8 +52,7 @@ func run(ctx context.Context, listener net.Listener) error {
 	mux, ended := http.NewServeMux(), make(chan error, 2)
 	mux.Handle("/ws", h.Handler())
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(listener) }()
 	go func() { ended <- h.Run(ctx) }()
 	os.Stdout.WriteString("listening on http://" + listener.Addr().String() + "\n")
 	return <-ended

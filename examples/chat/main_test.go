@@ -45,6 +45,11 @@ func TestWhatOneSaysEverybodyHears(t *testing.T) {
 		t.Errorf("saying something on a channel that one is not on: got %+v, want the error forbidden", f)
 	}
 
+	ann.Send(`{"type":"shout","channel":"lobby","id":"3","data":"HI"}`)
+	if f := ann.Next("error"); f.ID != "3" || !strings.Contains(string(f.Data), `"unknown_type"`) {
+		t.Errorf("a type that is not the program's: got %+v, want the error unknown_type", f)
+	}
+
 	answer, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,6 @@
 // Process runs a command and shows its output live in browsers:
 //
-//	go run ./examples/process -- ping -c 3 127.0.0.1
+//	go run ./examples/process -- sh -c 'for i in 1 2 3; do echo $i; sleep 1; done'
 //
 // The command starts when the first browser watches, and its exit code becomes
 // this program's.
