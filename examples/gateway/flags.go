@@ -31,7 +31,7 @@ type settings struct {
 	maxSubscriptions  int
 	maxMessageRate    int
 	maxPublishedBytes int
-	logLevel          slog.Level
+	logLevel          logLevel
 }
 
 // parse reads the flags, and for each that is not given the environment
@@ -63,7 +63,7 @@ func parse(args []string) (settings, error) {
 	fs.IntVar(&s.maxSubscriptions, "max-subscriptions", 1000, "channels that a client may be on")
 	fs.IntVar(&s.maxMessageRate, "max-message-rate", 100, "messages a second that a client may send; 0 any number")
 	fs.IntVar(&s.maxPublishedBytes, "max-publish-bytes", 1<<20, "largest body of a publish")
-	fs.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "least `level` of what is logged: debug, info, warn or error")
+	fs.TextVar(&s.logLevel, "log-level", logLevel{slog.LevelInfo}, "least `level` of what is logged: debug, info, warn or error")
 
 	if err := fs.Parse(args); err != nil {
 		return s, err
@@ -83,6 +83,16 @@ func parse(args []string) (settings, error) {
 		errs[3] = fmt.Errorf("gateway: -backplane: unknown backplane %q, known: %s", s.backplane, strings.Join(backplaneNames(), ", "))
 	}
 	return s, errors.Join(errs[:]...)
+}
+
+// logLevel is a slog.Level whose error tells what can be given.
+type logLevel struct{ slog.Level }
+
+func (l *logLevel) UnmarshalText(text []byte) error {
+	if l.Level.UnmarshalText(text) != nil {
+		return errors.New("must be debug, info, warn or error")
+	}
+	return nil
 }
 
 // fromEnvironment sets the flags that the command line did not.

@@ -67,6 +67,7 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"-heartbeat", "60s", "-pong-timeout", "30s"}, "PongTimeout"},
 		{[]string{"-allowed-origins", "example.com"}, "AllowedOrigins"},
 		{[]string{"-addr", "nowhere"}, "-addr"},
+		{[]string{"-log-level", "loud"}, `invalid value "loud" for flag -log-level: must be debug, info, warn or error`},
 	} {
 		err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0"}, c.args...), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

@@ -142,9 +142,28 @@ func TestMethodAndMediaTypeAreChecked(t *testing.T) {
 	}
 }
 
+func TestBodyOfExactlyTheLimitReachesClients(t *testing.T) {
+	for _, limit := range []int{1 << 20, 3 << 20} {
+		g := start(t, "-max-publish-bytes", fmt.Sprint(limit))
+		ann := g.dial()
+		ann.Join("news")
+		const rest = `{"channel":"news","data":""}`
+		text := strings.Repeat("x", limit-len(rest))
+		answer := g.publish("/publish", `{"channel":"news","data":"`+text+`"}`)
+		if answer.status != http.StatusOK {
+			t.Errorf("a body of %d bytes: got %d %.200s, want 200", limit, answer.status, answer.body)
+			continue
+		}
+		if f := ann.Next("event"); string(f.Data) != `"`+text+`"` {
+			t.Errorf("a body of %d bytes: got other data, of %d bytes", limit, len(f.Data))
+		}
+	}
+}
+
+// Escaping "<" for clients makes six bytes of one.
 func TestMessageLargerThanTheHubTakesIsTooLarge(t *testing.T) {
-	g := start(t, "-max-publish-bytes", fmt.Sprint(8<<20))
-	answer := g.publish("/publish", `{"channel":"news","data":"`+strings.Repeat("x", 2<<20)+`"}`)
+	g := start(t, "-max-publish-bytes", fmt.Sprint(2<<20))
+	answer := g.publish("/publish", `{"channel":"news","data":"`+strings.Repeat("<", 1<<20)+`"}`)
 	if answer.status != http.StatusRequestEntityTooLarge || answer.code() != "too_large" {
 		t.Errorf("got %d %.200s, want 413", answer.status, answer.body)
 	}

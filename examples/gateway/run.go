@@ -35,7 +35,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.logLevel}))
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.logLevel.Level}))
 	plane, err := backplanes[s.backplane](s)
 	if err != nil {
 		return fmt.Errorf("gateway: -backplane %s: %w", s.backplane, err)
