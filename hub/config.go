@@ -42,8 +42,9 @@ type Config struct {
 	// request's goroutine, before any of its frames is read. An error refuses
 	// it: the client is closed with wire.ClosePolicy, where the error wraps
 	// ErrUnavailable with wire.CloseTryAgainLater, and OnDisconnect is not called.
-	// It may block, for as long as the client may wait. The client is connected
-	// already: broadcasts and what is sent to its user reach it, refused or not.
+	// It may block: its context ends after HandshakeTimeout, and earlier when the
+	// client is closed from this side. That the client has gone is noticed only
+	// once OnConnect has returned. The client is connected already: broadcasts and what is sent to its user reach it, refused or not.
 	OnConnect func(ctx context.Context, c *Client) error
 	// OnDisconnect is called once for each client that OnConnect admitted,
 	// when it is in no channel any more and its connection is closed.
@@ -79,8 +80,8 @@ type Config struct {
 	// WriteTimeout is how long a client's socket may stay full before it is
 	// closed, and bounds the closing handshake. Default 10 s.
 	WriteTimeout time.Duration
-	// HandshakeTimeout bounds the Authenticator, by its request's context: one
-	// that does not look at it is not bounded. The time before the request is
+	// HandshakeTimeout bounds the Authenticator, and then OnConnect, by their
+	// contexts: one that does not look at it is not bounded. The time before the request is
 	// whole is the http.Server's: set its ReadHeaderTimeout. Default 10 s.
 	HandshakeTimeout time.Duration
 	// BackplaneTimeout bounds each call to the backplane that the hub makes by
@@ -168,7 +169,9 @@ type OverflowPolicy int
 const (
 	// OverflowDisconnect closes the client with wire.CloseSlowClient.
 	OverflowDisconnect OverflowPolicy = iota
-	// OverflowDropOldest drops the messages that have waited longest.
+	// OverflowDropOldest drops the messages that have waited longest. Messages
+	// that are being written can't be dropped and do not count: a client may
+	// hold twice its bounds for a moment.
 	OverflowDropOldest
 	// OverflowKeepLatest lets a message take the place of one that still waits
 	// and has the same channel and Message.Key, overflow or not. A client whose

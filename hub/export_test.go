@@ -108,7 +108,7 @@ func (b *Outbox) Append(f Frame, key string) appendOutcome { return b.o.append(&
 func (b *Outbox) Take() []Frame { return b.o.take(nil) }
 
 func (b *Outbox) Settle(taken, bytes int, blocked, failed bool) (again bool) {
-	return b.o.settle(&b.n, taken, bytes, blocked, failed)
+	return b.o.settle(&b.cfg, &b.n, taken, bytes, blocked, failed)
 }
 
 func (b *Outbox) Wake() (schedule bool)                  { return b.o.wake() }

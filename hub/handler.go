@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -152,7 +153,12 @@ func (h *Hub) admit(r *http.Request, conn Conn, result AuthResult, place seat, a
 	var refusal error
 	if f := h.cfg.OnConnect; f != nil {
 		refusal = errPanicked
-		h.contain("OnConnect", func() { refusal = f(c.ctx, c) })
+		ctx, cancel := context.WithTimeout(c.ctx, h.cfg.HandshakeTimeout)
+		h.contain("OnConnect", func() { refusal = f(ctx, c) })
+		if refusal != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			refusal = fmt.Errorf("%w: OnConnect took too long: %w", ErrUnavailable, refusal)
+		}
+		cancel()
 	}
 	if refusal != nil {
 		h.refused(RefusedByApplication)

@@ -110,7 +110,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		return err
 	}
 	defer close(h.done)
-	if err := h.startBackplane(ctx); err != nil {
+	if started, err := h.startBackplane(ctx); !started {
 		h.setState(stateClosed)
 		h.force()
 		return err
@@ -119,22 +119,50 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.heartbeat.start()
 	h.setState(stateRunning)
 
-	var drain context.Context
-	var cancel context.CancelFunc
 	select {
 	case <-ctx.Done():
-		drain, cancel = context.WithTimeout(context.Background(), h.cfg.DrainTimeout)
 	case <-h.stop:
-		drain, cancel = context.WithCancel(h.shutdown)
 	}
-	defer cancel()
 	h.setState(stateDraining)
+	drain, cancel := h.drainContext(ctx)
 	h.drain(drain)
+	cancel()
 
 	h.setState(stateClosed)
 	h.heartbeat.stop()
 	h.flusher.stop()
 	return h.stopBackplane()
+}
+
+// drainContext ends when draining has to: with the context of the Shutdown that
+// was called, and DrainTimeout after Run's has ended.
+func (h *Hub) drainContext(run context.Context) (context.Context, context.CancelFunc) {
+	parent := context.Background()
+	select {
+	case <-h.stop:
+		parent = h.shutdown
+	default:
+	}
+	ctx, cancel := context.WithCancel(parent)
+	var timer sync.WaitGroup
+	timer.Go(func() {
+		select {
+		case <-run.Done():
+		case <-ctx.Done():
+			return
+		}
+		timeout := time.NewTimer(max(h.cfg.DrainTimeout, 0))
+		defer timeout.Stop()
+		select {
+		case <-timeout.C:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		cancel()
+		timer.Wait()
+	}
 }
 
 // begin makes sure that a hub runs once, and not after Shutdown.
@@ -155,20 +183,25 @@ func (h *Hub) setState(s hubState) {
 	h.state = s
 }
 
-func (h *Hub) startBackplane(ctx context.Context) error {
+// startBackplane reports whether it has; the error beside false may be nil.
+func (h *Hub) startBackplane(ctx context.Context) (started bool, err error) {
 	if h.interest == nil {
-		return nil
+		return true, nil
 	}
 	startCtx, cancel := context.WithTimeout(ctx, h.cfg.BackplaneTimeout)
 	defer cancel()
 	if err := h.cfg.Backplane.Start(startCtx, (*receiver)(h)); err != nil {
-		err = fmt.Errorf("hub: starting the backplane: %w", err)
-		return errors.Join(err, h.cfg.Backplane.Close())
+		closed := h.cfg.Backplane.Close()
+		if ctx.Err() != nil {
+			// It was told to end before it had begun.
+			return false, closed
+		}
+		return false, errors.Join(fmt.Errorf("hub: starting the backplane: %w", err), closed)
 	}
 	h.interest.start()
 	h.interest.hold(wire.TopicBroadcast)
 	h.interest.hold(Topic(wire.HubTopic(h.id)))
-	return nil
+	return true, nil
 }
 
 func (h *Hub) stopBackplane() error {
@@ -262,7 +295,7 @@ func (h *Hub) drain(ctx context.Context) {
 		h.cut = true
 		h.mu.Unlock()
 		for _, c := range h.roster.snapshot() {
-			c.end(restart(0))
+			c.end(restart(h.cfg.DrainSpread))
 		}
 		<-gone
 	}

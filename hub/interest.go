@@ -130,8 +130,13 @@ func (in *interest) hold(name Topic) *topic {
 	}
 	t.refs++
 	if t.state == topicLingering {
-		t.state = topicLive
 		in.lingerers--
+		t.state = topicLive
+		if t.unsure {
+			// Whether it is still subscribed nobody can say. Subscribing to what
+			// is live already does no harm.
+			in.joinLocked(t)
+		}
 	}
 	return t
 }

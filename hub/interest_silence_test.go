@@ -64,6 +64,34 @@ func TestNobodyWaitsLongerThanOneCallForASilentBroker(t *testing.T) {
 	})
 }
 
+func TestATopicWhoseLeavingFailedIsJoinedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _, b := interested(t)
+		held := h.Hold("c:a")
+		synctest.Wait()
+		// The broker did leave it; the answer was lost.
+		b.failLeaves(func(ctx context.Context, topics []hub.Topic) error {
+			if err := b.Backplane.Unsubscribe(ctx, topics...); err != nil {
+				t.Error(err)
+			}
+			return context.DeadlineExceeded
+		})
+		h.Release(held)
+		time.Sleep(hub.LingerTime)
+		synctest.Wait()
+		b.failLeaves(nil)
+		time.Sleep(hub.MaxBackoff)
+		held = h.Hold("c:a")
+		if live, err := h.Await(t.Context(), held); !live || err != nil {
+			t.Errorf("got live %v, %v; want live", live, err)
+		}
+		wantTopics(t, h, b, "c:a")
+		h.Release(held)
+		time.Sleep(2 * hub.LingerTime)
+		wantInterest(t, h, hub.Interest{Topics: 2, Live: 2})
+	})
+}
+
 func TestChannelsThatAreJoinedAgainAndAgainAreNotLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, _, b := interested(t)

@@ -231,7 +231,8 @@ func (in *interest) settleLeaves(batch []*topic, err error) {
 			t.unsure = err != nil
 			in.joinLocked(t)
 		case silence(err), err != nil && in.lingerers < maxLingering:
-			// As likely as not it is subscribed still: it is left later.
+			// It may be subscribed still: it is left later.
+			t.unsure = true
 			in.lingerLocked(t)
 		default:
 			// Where the broker refuses, past the bound: what still arrives is

@@ -21,8 +21,8 @@ type outbox struct {
 	// queue begins with the inFlight messages that a worker is writing.
 	queue    []queued
 	inFlight int
-	// bytes of the queue.
-	bytes int
+	// bytes of the queue, and of the messages in flight.
+	bytes, inFlightBytes int
 	// base is how many messages have left the front of the queue, so that
 	// keys can point into it.
 	base uint64
@@ -88,7 +88,9 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 			return appended
 		}
 	}
-	if o.fullLocked(cfg, size) && !(cfg.Overflow == OverflowDropOldest && o.dropOldestLocked(cfg, n, size)) {
+	if cfg.Overflow == OverflowDropOldest {
+		o.dropOldestLocked(cfg, n, 1, size)
+	} else if o.fullLocked(cfg, size) {
 		n.droppedOverflow.Add(1)
 		o.clearLocked(n)
 		if o.state != outboxFlushing {
@@ -132,21 +134,24 @@ func (o *outbox) fullLocked(cfg *Config, size int) bool {
 	return len(o.queue) >= cfg.OutboxMessages || o.bytes+size > cfg.OutboxBytes
 }
 
-// dropOldestLocked makes room for one more message. It fails where what is in
-// flight leaves none.
-func (o *outbox) dropOldestLocked(cfg *Config, n *counters, size int) bool {
-	dropped := 0
-	for o.inFlight+dropped < len(o.queue) &&
-		(len(o.queue)-dropped >= cfg.OutboxMessages || o.bytes+size > cfg.OutboxBytes) {
+// dropOldestLocked makes room for so many more messages and bytes, which always
+// succeeds: what is in flight can't be dropped any more and does not count, so
+// that it never costs the client its connection.
+func (o *outbox) dropOldestLocked(cfg *Config, n *counters, messages, bytes int) {
+	dropped, waiting := 0, len(o.queue)-o.inFlight
+	for dropped < waiting &&
+		(waiting-dropped+messages > cfg.OutboxMessages || o.bytes-o.inFlightBytes+bytes > cfg.OutboxBytes) {
 		o.bytes -= o.queue[o.inFlight+dropped].frame.Size()
 		dropped++
+	}
+	if dropped == 0 {
+		return
 	}
 	// What is in flight stays in front.
 	copy(o.queue[dropped:], o.queue[:o.inFlight])
 	clear(o.queue[:dropped])
 	o.queue = o.queue[dropped:]
 	n.droppedOverflow.Add(uint64(dropped))
-	return !o.fullLocked(cfg, size)
 }
 
 // take gives a worker all that waits, appended to batch. The worker calls
@@ -156,7 +161,7 @@ func (o *outbox) take(batch []Frame) []Frame {
 	defer o.mu.Unlock()
 	o.state = outboxFlushing
 	o.writable = false
-	o.inFlight = len(o.queue)
+	o.inFlight, o.inFlightBytes = len(o.queue), o.bytes
 	for i := range o.queue {
 		batch = append(batch, o.queue[i].frame)
 	}
@@ -166,7 +171,7 @@ func (o *outbox) take(batch []Frame) []Frame {
 // settle says what became of the batch that take gave: so many messages, of so
 // many bytes, are with the connection. It reports whether the client has to go
 // to a worker again.
-func (o *outbox) settle(n *counters, taken, bytes int, blocked, failed bool) (again bool) {
+func (o *outbox) settle(cfg *Config, n *counters, taken, bytes int, blocked, failed bool) (again bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.cleared {
@@ -182,7 +187,11 @@ func (o *outbox) settle(n *counters, taken, bytes int, blocked, failed bool) (ag
 		o.base += uint64(taken)
 		o.bytes -= bytes
 	}
-	o.inFlight = 0
+	o.inFlight, o.inFlightBytes = 0, 0
+	if cfg.Overflow == OverflowDropOldest {
+		// What was not taken waits again, before what came meanwhile.
+		o.dropOldestLocked(cfg, n, 0, 0)
+	}
 	if failed {
 		o.clearLocked(n)
 	}

@@ -2,6 +2,8 @@ package hub_test
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +118,72 @@ func TestOverflowKeepLatestReplacesWhatWaits(t *testing.T) {
 		p2.Cut()
 		if n := w.Stats().Dropped.Replaced; n < 3*99 {
 			t.Errorf("replaced %d, want %d at least", n, 3*99)
+		}
+	})
+}
+
+func TestKeysOfOneReceiverAreNoOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := start(t, hub.Config{Overflow: hub.OverflowKeepLatest, Authenticator: userFromQuery})
+		p := w.connectAs(as("ann"))
+		for _, channel := range []string{"ann", "a", "a\x00b"} {
+			p.subscribe(channel)
+		}
+		p.Stall()
+		sent := 0
+		for p.Stats().Blocked == 0 {
+			must(t)(w.SendToChannel(t.Context(), "a", hub.Message{Data: 0}))
+			sent++
+			synctest.Wait()
+		}
+		must(t)(w.SendToChannel(t.Context(), "ann", hub.Message{Key: "k", Data: 1}))
+		must(t)(w.SendToUser(t.Context(), "ann", hub.Message{Key: "k", Data: 2}))
+		must(t)(w.Broadcast(t.Context(), hub.Message{Key: "k", Data: 3}))
+		must(t)(w.SendToChannel(t.Context(), "a", hub.Message{Key: "b\x00c", Data: 4}))
+		must(t)(w.SendToChannel(t.Context(), "a\x00b", hub.Message{Key: "c", Data: 5}))
+		must(t)(w.SendToChannel(t.Context(), "a\x00b", hub.Message{Key: "c", Data: 6}))
+		p.Unstall()
+		for range sent {
+			p.want(hub.TypeEvent, `0`)
+		}
+		for _, want := range []string{"1", "2", "3", "4", "6"} {
+			p.want(hub.TypeEvent, want)
+		}
+		p.wantNothing()
+	})
+}
+
+// A worker may have the whole outbox in its hands when the next message comes.
+func TestOverflowDropOldestNeverDisconnects(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := start(t, hub.Config{OutboxMessages: 8, Overflow: hub.OverflowDropOldest})
+		p := w.on("news")
+		stop := make(chan struct{})
+		var publishers sync.WaitGroup
+		for range 4 {
+			publishers.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						must(t)(w.SendToChannel(t.Context(), "news", text(repeat("x", 500))))
+					}
+				}
+			})
+		}
+		for range 300 {
+			p.Stall()
+			for blocked := p.Stats().Blocked; p.Stats().Blocked == blocked; {
+				runtime.Gosched()
+			}
+			p.Unstall()
+			p.next()
+		}
+		close(stop)
+		publishers.Wait()
+		if n := w.ClientCount(); n != 1 {
+			t.Errorf("%d clients, want 1", n)
 		}
 	})
 }

@@ -38,7 +38,20 @@ type outboxModel struct {
 }
 
 func (m *outboxModel) load() (messages, bytes int) {
-	for _, q := range [][]waitingMessage{m.inFlight, m.waiting} {
+	return loadOf(m.inFlight, m.waiting)
+}
+
+// counted is what counts against the bounds: what is in flight too, unless the
+// oldest are dropped, which it can't be.
+func (m *outboxModel) counted() (messages, bytes int) {
+	if m.cfg.Overflow == hub.OverflowDropOldest {
+		return loadOf(m.waiting)
+	}
+	return m.load()
+}
+
+func loadOf(queues ...[]waitingMessage) (messages, bytes int) {
+	for _, q := range queues {
 		for _, w := range q {
 			messages++
 			bytes += w.frame.size
@@ -48,8 +61,14 @@ func (m *outboxModel) load() (messages, bytes int) {
 }
 
 func (m *outboxModel) full(size int) bool {
-	messages, bytes := m.load()
+	messages, bytes := m.counted()
 	return messages+1 > m.cfg.OutboxMessages || bytes+size > m.cfg.OutboxBytes
+}
+
+// over reports whether more is there than the bounds allow.
+func (m *outboxModel) over() bool {
+	messages, bytes := m.counted()
+	return messages > m.cfg.OutboxMessages || bytes > m.cfg.OutboxBytes
 }
 
 // clear drops what waits; what is in flight is dropped when it lands.
@@ -86,7 +105,7 @@ func (m *outboxModel) append(f numberedFrame, key string) (schedule, sealed, ove
 		m.waiting = m.waiting[1:]
 		m.overflow++
 	}
-	if m.full(f.size) {
+	if m.cfg.Overflow != hub.OverflowDropOldest && m.full(f.size) {
 		m.overflow++
 		m.clear()
 		return false, false, true
@@ -119,6 +138,10 @@ func (m *outboxModel) settle(taken int, blocked, failed bool) (again bool) {
 		m.gone += uint64(len(left))
 	} else {
 		m.waiting = append(slices.Clone(left), m.waiting...)
+		for m.cfg.Overflow == hub.OverflowDropOldest && m.over() {
+			m.waiting = m.waiting[1:]
+			m.overflow++
+		}
 	}
 	if failed && !m.cleared {
 		m.clear()
@@ -257,7 +280,11 @@ func (x *outboxRun) compare() {
 	if messages != wantMessages || bytes != wantBytes {
 		x.fail("got %d messages of %d bytes waiting, want %d of %d", messages, bytes, wantMessages, wantBytes)
 	}
-	if messages > x.m.cfg.OutboxMessages || bytes > x.m.cfg.OutboxBytes {
+	most := 1
+	if x.m.cfg.Overflow == hub.OverflowDropOldest {
+		most = 2
+	}
+	if messages > most*x.m.cfg.OutboxMessages || bytes > most*x.m.cfg.OutboxBytes {
 		x.fail("got %d messages of %d bytes waiting, over the bound", messages, bytes)
 	}
 	if got := x.o.Drained(); got != x.m.drained {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -215,7 +216,9 @@ func (h *Hub) prepare(payload []byte) (Frame, error) {
 func (h *Hub) deliverLocal(p *publication) (int, error) {
 	key := ""
 	if p.key != "" && h.cfg.Overflow == OverflowKeepLatest {
-		key = p.to.name + "\x00" + p.key
+		// The kind and the length keep apart what names and keys could spell
+		// alike.
+		key = string(rune(p.to.kind)) + strconv.Itoa(len(p.to.name)) + ":" + p.to.name + p.key
 	}
 	switch p.to.kind {
 	case toChannel:

@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"forge.lthn.ai/core/go-ws/hub"
+	"forge.lthn.ai/core/go-ws/hub/hubtest"
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
 
@@ -166,6 +168,54 @@ func TestShutdownMayBeCalledTwiceAndTheShorterOneCounts(t *testing.T) {
 		if err := <-first; !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("first Shutdown: %v, want DeadlineExceeded too: clients were cut off", err)
 		}
+	})
+}
+
+func TestRunsContextBoundsADrainThatShutdownBegan(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w, _, _ := stalled(t, hub.Config{DrainTimeout: time.Second})
+		shut := make(chan error, 1)
+		go func() { shut <- w.Shutdown(context.Background()) }()
+		time.Sleep(2 * time.Second)
+		began := time.Now()
+		w.end()
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("took %v, want DrainTimeout", took)
+		}
+		if err := <-shut; !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v, want DeadlineExceeded", err)
+		}
+	})
+}
+
+func TestRunWithAnEndedContextEndsInPeace(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		for _, link := range []hub.Backplane{nil, hubtest.NewBroker(hubtest.BrokerConfig{}).Join()} {
+			h, err := hub.New(hub.Config{Transport: hubtest.NewTransport(), Backplane: link, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Run(ctx); err != nil {
+				t.Errorf("Run: %v, want nil", err)
+			}
+		}
+	})
+}
+
+func TestOnConnectHasHandshakeTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		w := start(t, hub.Config{HandshakeTimeout: 3 * time.Second, OnConnect: func(ctx context.Context, _ *hub.Client) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		began := time.Now()
+		p := w.connect()
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("took %v, want HandshakeTimeout", took)
+		}
+		p.wantClosed(wire.CloseTryAgainLater)
 	})
 }
 
