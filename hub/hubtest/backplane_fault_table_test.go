@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,8 +181,9 @@ var backplaneFaultTable = []backplaneFault{
 	}},
 	{name: "leaving what is unknown is an error", breaks: "UnsubscribeUnknown", member: func(m *faulty) {
 		m.unsubscribe = func(ctx context.Context, topics []hub.Topic) error {
-			before := len(m.Topics())
-			if err := m.Backplane.Unsubscribe(ctx, topics...); err != nil || len(topics) == 0 || len(m.Topics()) < before {
+			before := m.Topics()
+			known := len(topics) == 0 || slices.ContainsFunc(topics, func(t hub.Topic) bool { return slices.Contains(before, t) })
+			if err := m.Backplane.Unsubscribe(ctx, topics...); err != nil || known {
 				return err
 			}
 			return errFault
