@@ -93,9 +93,29 @@ func localName(hostport string) bool {
 	return strings.EqualFold(host, "localhost") || loopback(hostport)
 }
 
+// unrebound refuses connections of a page that has made its own name resolve to
+// this machine: to the hub it looks like the gateway's own page. Where everyone
+// may connect, a visitor's browser must not be the way in for every page that it
+// shows. A page can't add a proxy's headers, so what has some came by a proxy.
+func unrebound(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" && loopback(r.RemoteAddr) && !localName(r.Host) && !forwardedFromElsewhere(r.Header) {
+			(&problem{status: http.StatusForbidden, code: "foreign_host", message: "without -api-keys, pages connect to this machine by localhost or its address, or through a proxy that sets X-Forwarded-For"}).write(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // forwardedFromElsewhere reads what proxies say of where a request came from.
-// Anything but a loop-back address is elsewhere, names and garbage too.
+// Anything but a loop-back address is elsewhere, names and garbage too, and so
+// is what only says that there was a proxy.
 func forwardedFromElsewhere(h http.Header) bool {
+	for _, name := range []string{"Via", "X-Forwarded-Proto", "X-Forwarded-Server", "X-Client-Ip", "True-Client-Ip", "Cf-Connecting-Ip"} {
+		if len(h.Values(name)) > 0 {
+			return true
+		}
+	}
 	for _, name := range []string{"X-Forwarded-For", "X-Real-Ip"} {
 		for _, list := range h.Values(name) {
 			for address := range strings.SplitSeq(list, ",") {
@@ -114,11 +134,18 @@ func forwardedFromElsewhere(h http.Header) bool {
 	}
 	// RFC 7239: for=192.0.2.60;proto=http, for="[2001:db8::1]:47011"
 	for _, list := range h.Values("Forwarded") {
+		said := false
 		for pair := range strings.FieldsFuncSeq(list, func(c rune) bool { return c == ',' || c == ';' }) {
-			key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-			if strings.EqualFold(key, "for") && !loopback(strings.Trim(value, `"`)) {
+			key, value, _ := strings.Cut(pair, "=")
+			if !strings.EqualFold(strings.TrimSpace(key), "for") {
+				continue
+			}
+			if said = true; !loopback(strings.Trim(strings.TrimSpace(value), `"`)) {
 				return true
 			}
+		}
+		if !said {
+			return true
 		}
 	}
 	return false

@@ -89,6 +89,10 @@ func TestWithoutAKeyOnlyTheMachineItselfIsServed(t *testing.T) {
 		{"a proxy with Forwarded", here, at, []string{"Forwarded", `for="[2001:db8::7]:4711";proto=http`}, 403},
 		{"a chain of proxies with Forwarded", here, at, []string{"Forwarded", "for=127.0.0.1, for=192.0.2.7"}, 403},
 		{"a proxy with Forwarded and no address", here, at, []string{"Forwarded", "for=_hidden"}, 403},
+		{"a proxy with Forwarded and spaces", here, at, []string{"Forwarded", "for = 192.0.2.7"}, 403},
+		{"a proxy with Forwarded and no for", here, at, []string{"Forwarded", "proto=https;host=public.example"}, 403},
+		{"a proxy that says only that it is one", here, at, []string{"Via", "1.1 edge"}, 403},
+		{"a proxy that says only how", here, at, []string{"X-Forwarded-Proto", "https"}, 403},
 		{"a proxy for a foreign name", here, at, []string{"X-Forwarded-Host", "chat.example.com"}, 403},
 		{"a proxy for this machine", here, at, []string{"X-Forwarded-For", "127.0.0.1", "X-Forwarded-Host", "localhost:9000", "Forwarded", "for=127.0.0.1"}, 200},
 	} {
@@ -142,6 +146,39 @@ func TestForeignPagesGetTheReason(t *testing.T) {
 	}
 	if answer := g.publish("/publish", body, "Host", "attacker.example"); answer.status != 403 || answer.code() != "local_only" {
 		t.Errorf("rebound name: got %d %s, want 403 local_only", answer.status, answer.body)
+	}
+}
+
+func TestAPageThatReboundItsNameMayNotConnect(t *testing.T) {
+	const here = "127.0.0.1:5000"
+	for _, c := range []struct {
+		name, peer, host, origin string
+		headers                  []string
+		want                     int
+	}{
+		{"a rebound name", here, "attacker.example:8080", "http://attacker.example:8080", nil, 403},
+		{"a program that sends no Origin", here, "attacker.example:8080", "", nil, 200},
+		{"through a proxy on this machine", here, "chat.example", "https://chat.example", []string{"X-Forwarded-For", "192.0.2.1"}, 200},
+		{"by name", here, "localhost:8080", "http://localhost:8080", nil, 200},
+		{"from another machine", "192.0.2.7:5000", "chat.example", "http://chat.example", nil, 200},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/ws", nil)
+		r.RemoteAddr, r.Host = c.peer, c.host
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		for i := 0; i < len(c.headers); i += 2 {
+			r.Header.Add(c.headers[i], c.headers[i+1])
+		}
+		w := httptest.NewRecorder()
+		unrebound(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%s: got %d, want %d", c.name, w.Code, c.want)
+		}
+	}
+	g := start(t)
+	if _, got := probe.Try(t, g.url+"/ws", "Origin", g.url); got != 101 {
+		t.Errorf("the gateway's own page: got %d, want 101", got)
 	}
 }
 

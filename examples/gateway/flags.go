@@ -136,6 +136,9 @@ func (s *settings) checkNumbers() error {
 			errs = append(errs, fmt.Errorf("gateway: -%s: must be at least %d", f.name, f.least))
 		}
 	}
+	if strings.ContainsFunc(s.publishKey, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		errs = append(errs, errors.New("gateway: -publish-key: has characters that no header carries"))
+	}
 	return errors.Join(errs...)
 }
 

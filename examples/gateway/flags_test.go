@@ -60,6 +60,7 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"-api-keys", "a=ann,schlüssel=ben"}, "the key of entry 2 has characters"},
 		{[]string{"-api-keys", "two words=ann"}, "the key of entry 1 has characters"},
 		{[]string{"-api-keys", ","}, "no keys"},
+		{[]string{"-publish-key", " quill"}, "-publish-key: has characters"},
 		{[]string{"-trusted-proxies", "10.0.0.0/8,proxy.example"}, `"proxy.example" is neither a network nor an address`},
 		{[]string{"-max-clients", "0"}, "-max-clients: must be at least 1"},
 		{[]string{"-max-clients-per-user", "-1"}, "-max-clients-per-user: must be at least 0"},

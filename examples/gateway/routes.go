@@ -12,7 +12,11 @@ func routes(s settings, h *hub.Hub) http.Handler {
 	owner := access{key: s.publishKey}
 	publisher := publisher{hub: h, maxBody: int64(s.maxPublishedBytes)}
 	mux := http.NewServeMux()
-	mux.Handle("/ws", h.Handler())
+	sockets := h.Handler()
+	if len(s.apiKeys) == 0 {
+		sockets = unrebound(sockets)
+	}
+	mux.Handle("/ws", sockets)
 	mux.Handle("/publish", methods(owner.only(publisher.toChannel), http.MethodPost))
 	mux.Handle("/broadcast", methods(owner.only(publisher.toAll), http.MethodPost))
 	mux.Handle("/stats", methods(owner.only(serveStats(h)), http.MethodGet, http.MethodHead))
