@@ -63,6 +63,7 @@ func newConn(t *Transport, o hub.AcceptOptions) *conn {
 	}
 	c.changed.L = &c.mu
 	c.in.c = c
+	c.in.scan.pings = &c.out.pings
 	c.out.idle.L = &c.out.mu
 	c.out.timeout = o.WriteTimeout
 	c.out.fail = c.cutOff

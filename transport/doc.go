@@ -15,6 +15,15 @@
 // buffer from a pool, which goes back when Receive returns: an idle connection
 // has none.
 //
+// What is read without becoming a message has limits too, for each connection.
+// Pings, pongs, other control frames and all fragments of a message but the
+// first are counted together: 1,000 a second on average, 2,000 at once, beyond
+// which the connection ends with 1008. A pong for each of the hub's pings is
+// free. They count when they are read, so that what piled up while the
+// connection was paused counts at once. A compressed message may have twice the
+// read limit and 64 KiB on the wire, however little comes of it, otherwise the
+// connection ends with 1009.
+//
 // # Writing
 //
 // Data frames do not pass the library. Prepare frames a message once for all

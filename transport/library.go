@@ -21,9 +21,9 @@ import (
 type libraryConn struct {
 	c *conn
 	// Owned by run.
-	early  []byte // what net/http had read already
-	scan   scanner
-	tooBig bool // what comes next is a message that is too large
+	early   []byte // what net/http had read already
+	scan    scanner
+	refused *hub.CloseError // why what comes next is not read, nil for nothing
 
 	lastRead atomic.Int64 // since conn.began, in nanoseconds
 
@@ -35,7 +35,8 @@ type libraryConn struct {
 	finished bool
 }
 
-var errTooBig = errors.New("message too big")
+// errRefused ends the library's reading. It is never seen: the verdict says why.
+var errRefused = errors.New("transport: refused")
 
 // errPeerGone stands in for io.EOF: the library takes one in the middle of a
 // message for the message's end.
@@ -46,8 +47,8 @@ func (l *libraryConn) Read(p []byte) (int, error) {
 	var n int
 	var err error
 	switch {
-	case l.tooBig:
-		return 0, errTooBig
+	case l.refused != nil:
+		return 0, errRefused
 	case len(l.early) > 0:
 		n = copy(p, l.early)
 		if l.early = l.early[n:]; len(l.early) == 0 {
@@ -57,13 +58,13 @@ func (l *libraryConn) Read(p []byte) (int, error) {
 		n, err = l.c.nc.Read(p)
 	}
 	if n > 0 {
-		l.lastRead.Store(int64(time.Since(l.c.began)))
-		ok := l.scan.scan(p[:n], l.c.limit)
-		l.tooBig = ok < n
-		if ok > 0 {
+		now := time.Since(l.c.began)
+		l.lastRead.Store(int64(now))
+		var ok int
+		if ok, l.refused = l.scan.scan(p[:n], l.c.limit, now); ok > 0 {
 			return ok, nil
 		}
-		return 0, errTooBig
+		return 0, errRefused
 	}
 	if err != nil {
 		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -159,8 +160,8 @@ func (l *libraryConn) verdict(peerClose bool) verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.tooBig && l.readErr == nil && l.closed == nil:
-		return l.c.tooBig()
+	case l.refused != nil && l.readErr == nil && l.closed == nil:
+		return l.c.violation(l.refused.Code, l.refused.Reason)
 	case peerClose && l.closed != nil && l.invalid:
 		return verdict{&hub.CloseError{Code: wire.CloseProtocolError, Reason: notUTF8}, true, true}
 	case peerClose && l.closed != nil:
@@ -180,7 +181,8 @@ func (l *libraryConn) verdict(peerClose bool) verdict {
 }
 
 func (c *conn) tooBig() verdict {
-	return c.violation(wire.CloseTooBig, fmt.Sprintf("message of more than %d bytes", c.limit))
+	e := tooBig(uint64(c.limit), false)
+	return c.violation(e.Code, e.Reason)
 }
 
 // errClosing is for what the peer does wrong after a close frame of this side's.

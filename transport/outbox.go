@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type outbox struct {
 	timeout time.Duration   // how long the peer may take no byte while some wait
 	fail    func(error)     // ends the connection for a failed write
 
+	pings  atomic.Int64   // were written, or soon will be, and no pong has come
 	drains sync.WaitGroup // goroutines of drain, and of owed calls of Writable
 
 	mu      sync.Mutex
@@ -203,6 +205,7 @@ func (o *outbox) controlLocked() bool {
 	b = append(b, o.pong...)
 	if o.ping {
 		b = append(b, finBit|opPing, 0)
+		o.pings.Add(1)
 	}
 	b = append(b, o.last...)
 	o.pong, o.ping, o.last = nil, false, nil

@@ -1,23 +1,47 @@
 package transport
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"time"
 
-// scanner follows the headers of the client's frames as their bytes pass, only
-// so that a message that is too large is refused when it is announced: the
-// library would first read as much of it as is allowed. What breaks the
-// protocol is the library's to find.
+	"forge.lthn.ai/core/go-ws/hub"
+	"forge.lthn.ai/core/go-ws/hub/wire"
+)
+
+// Control frames and continuation frames cost work and are no messages, so
+// that nobody above counts them. A connection may send framesPerSecond of both
+// together, and framesBurst at once. A pong for each of our pings is free.
+const (
+	framesPerSecond = 1000
+	framesBurst     = 2000
+)
+
+// maxWire is how many compressed bytes a message of at most limit bytes may
+// have. No compressor comes near it, but empty blocks can go on for ever.
+func maxWire(limit int64) uint64 { return 2*uint64(min(limit, maxReadLimit)) + 64<<10 }
+
+// scanner follows the headers of the client's frames as their bytes pass, to
+// refuse what the library would read without end, and a message that is too
+// large when it is announced: the library would first read as much of it as is
+// allowed. What breaks the protocol is the library's to find.
 type scanner struct {
 	header   [10]byte // first byte, length, extended length
 	have     int      // bytes of the header
 	skip     uint64   // bytes up to the next header
 	message  uint64   // length of the message's fragments so far
 	deflated bool     // the message is compressed
+	// The token bucket in one word: when framesBurst frames may come at once
+	// again. It is at most framesBurst/framesPerSecond seconds ahead.
+	full  time.Duration
+	pings *atomic.Int64 // our pings without a pong; only judge takes from it
 }
 
-// scan returns how much of p comes before the last byte of a header that
-// announces a message of more than limit bytes: all of it where there is none.
-// A compressed message is not judged: it may grow by being compressed.
-func (s *scanner) scan(p []byte, limit int64) (ok int) {
+// scan returns how much of p comes before the last byte of a header that is
+// refused, and why: all of it and nil where there is none. limit is of a
+// message, in bytes; now is the time since the connection began.
+func (s *scanner) scan(p []byte, limit int64, now time.Duration) (ok int, refused *hub.CloseError) {
 	for i := 0; i < len(p); {
 		if s.skip > 0 {
 			n := min(s.skip, uint64(len(p)-i))
@@ -37,20 +61,49 @@ func (s *scanner) scan(p []byte, limit int64) (ok int) {
 		if s.header[1]&maskBit != 0 {
 			s.skip += maskSize
 		}
-		first := s.header[0]
-		if first&0xF >= opClose {
-			continue
+		if refused = s.judge(length, limit, now); refused != nil {
+			return i - 1, refused
 		}
-		if first&0xF != opContinuation {
-			s.message = 0
-			s.deflated = first&rsv1Bit != 0
-		}
-		if !s.deflated && (length > uint64(limit) || s.message > uint64(limit)-length) {
-			return i - 1
-		}
-		s.message += length
 	}
-	return len(p)
+	return len(p), nil
+}
+
+// judge takes or refuses the frame whose header is there.
+func (s *scanner) judge(length uint64, limit int64, now time.Duration) *hub.CloseError {
+	op := s.header[0] & 0xF
+	switch {
+	case op == opPong && s.pings.Load() > 0:
+		s.pings.Add(-1)
+	case op == opContinuation, op >= opClose:
+		const each = time.Second / framesPerSecond
+		if s.full = max(s.full, now) + each; s.full-now > framesBurst*each {
+			return &hub.CloseError{Code: wire.ClosePolicy, Reason: "too many control frames or fragments"}
+		}
+	}
+	if op >= opClose {
+		return nil
+	}
+	if op != opContinuation {
+		s.message = 0
+		s.deflated = s.header[0]&rsv1Bit != 0
+	}
+	most := uint64(limit)
+	if s.deflated {
+		most = maxWire(limit)
+	}
+	if length > most || s.message > most-length {
+		return tooBig(most, s.deflated)
+	}
+	s.message += length
+	return nil
+}
+
+func tooBig(most uint64, deflated bool) *hub.CloseError {
+	what := "message"
+	if deflated {
+		what = "compressed message"
+	}
+	return &hub.CloseError{Code: wire.CloseTooBig, Reason: fmt.Sprintf("%s of more than %d bytes", what, most)}
 }
 
 // length gives the payload's length once the header is there, without its mask.
