@@ -51,6 +51,9 @@ func (c *Client) endClosed(err error) {
 			c.hub.refused(RefusedTooBig)
 		case wire.CloseInvalidData:
 			c.hub.refused(RefusedInvalidData)
+		case wire.ClosePolicy:
+			// The transport's own limits.
+			c.hub.refused(RefusedRate)
 		default:
 			c.hub.refused(RefusedProtocol)
 		}
