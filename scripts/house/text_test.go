@@ -41,14 +41,29 @@ func TestNothingIsLeftForLater(t *testing.T) {
 	}
 }
 
-func TestLockFilesNameNoRegistryButNpms(t *testing.T) {
-	resolved := regexp.MustCompile(`"resolved":\s*"([^"]*)"`)
+func TestLockFilesNameNoRegistry(t *testing.T) {
+	resolved := regexp.MustCompile(`"resolved":\s*"([^"]*://[^"]*)"`)
 	for _, file := range files(t, "package-lock.json", "*/package-lock.json") {
 		for _, m := range resolved.FindAllStringSubmatch(read(t, file), -1) {
-			if !strings.HasPrefix(m[1], "https://registry.npmjs.org/") {
-				t.Errorf("%s names %s: others can't install from there. "+
-					"Use npm install --omit-lockfile-registry-resolved", file, m[1])
-			}
+			t.Errorf("%s names %s: not everybody can install from there. "+
+				"Use npm install --omit-lockfile-registry-resolved", file, m[1])
+		}
+	}
+}
+
+func TestGuaranteesNameTestsThatExist(t *testing.T) {
+	named := regexp.MustCompile("`([a-z/]+)\\.(Test\\w+)(?:/\\w+)?`")
+	found := named.FindAllStringSubmatch(read(t, "docs/guarantees.md"), -1)
+	if len(found) == 0 {
+		t.Fatal("docs/guarantees.md names no test: each promise names the one that shows it")
+	}
+	for _, m := range found {
+		exists := false
+		for _, file := range files(t, m[1]+"/*_test.go") {
+			exists = exists || strings.Contains(read(t, file), "func "+m[2]+"(t *testing.T)")
+		}
+		if !exists {
+			t.Errorf("docs/guarantees.md: %s.%s does not exist: a promise needs a test that shows it", m[1], m[2])
 		}
 	}
 }
