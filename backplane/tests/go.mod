@@ -1,0 +1,10 @@
+module forge.lthn.ai/core/go-ws/backplane/tests
+
+go 1.26
+
+require go.uber.org/goleak v1.3.0
+
+replace (
+	forge.lthn.ai/core/go-ws/backplane => ..
+	forge.lthn.ai/core/go-ws/hub => ../../hub
+)
