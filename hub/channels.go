@@ -9,7 +9,7 @@ import (
 // registry says which clients of this hub are on which channel. There are two:
 // of channels, and of users, whose clients are on a channel of their own.
 //
-// Lock order: Client.subMu, channel.mu, outbox.mu. A shard's lock is never held
+// Lock order: Client.subMu, channel.mu, outbox.mu, stream.mu. A shard's lock is never held
 // together with a channel's.
 type registry struct {
 	seed   maphash.Seed
@@ -26,9 +26,10 @@ type registryShard struct {
 // channel is a channel that has subscribers on this hub. mu is held while a
 // message is put into all their outboxes, so that all see one order.
 type channel struct {
-	name string
-	mu   sync.Mutex
-	subs []*subscription
+	name   string
+	mu     sync.Mutex
+	subs   []*subscription
+	stream stream
 	// dead: the last subscriber has left, and the channel is leaving the
 	// registry.
 	dead bool
@@ -40,8 +41,10 @@ type subscription struct {
 	channel *channel
 	// topic that is held for it at the backplane, nil without one.
 	topic *topic
-	// index in channel.subs, guarded by channel.mu.
+	// index in channel.subs, and whether the client has left it, guarded by
+	// channel.mu.
 	index int
+	left  bool
 }
 
 func newRegistry() *registry {
@@ -101,6 +104,7 @@ func (r *registry) add(name string, c *Client, greet func()) *subscription {
 		}
 		sub := &subscription{client: c, channel: ch, index: len(ch.subs)}
 		ch.subs = append(ch.subs, sub)
+		ch.stream.add(sub)
 		if len(ch.subs) == 1 {
 			r.nChannels.Add(1)
 		}
@@ -131,6 +135,10 @@ func (r *registry) remove(sub *subscription) {
 		r.nChannels.Add(-1)
 	}
 	r.nSubs.Add(-1)
+	sub.left = true
+	if !sub.client.out.part(sub, true) {
+		ch.stream.forget()
+	}
 	ch.mu.Unlock()
 	if empty {
 		r.forget(ch)
@@ -146,12 +154,29 @@ func (r *registry) deliver(h *Hub, name string, frame Frame, key string) int {
 	}
 	var f fanOut
 	ch.mu.Lock()
-	for _, sub := range ch.subs {
-		f.add(h, sub.client, frame, key)
-	}
+	ch.deliverLocked(h, &f, frame, key)
 	f.schedule(h)
 	ch.mu.Unlock()
 	return f.finish(h)
+}
+
+func (ch *channel) deliverLocked(h *Hub, f *fanOut, frame Frame, key string) {
+	following, apart, ok := ch.stream.begin(&h.cfg, frame, frame.Size())
+	if !ok {
+		for _, sub := range ch.subs {
+			sub.client.out.part(sub, false)
+		}
+		following, apart, _ = ch.stream.begin(&h.cfg, frame, frame.Size())
+	}
+	f.queued += following
+	kept := apart[:0]
+	for _, sub := range apart {
+		if !sub.left && !f.add(h, sub.client, frame, key, sub) {
+			kept = append(kept, sub)
+		}
+	}
+	clear(apart[len(kept):])
+	ch.stream.end(kept)
 }
 
 func (r *registry) len() int { return int(r.nChannels.Load()) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -92,9 +93,10 @@ func (s *seats) Occupied() (total, users, networks int) {
 
 // Outbox is an outbox and what it counts.
 type Outbox struct {
-	o   outbox
-	cfg Config
-	n   counters
+	o     outbox
+	cfg   Config
+	n     counters
+	batch []Frame
 }
 
 func NewOutbox(cfg Config) *Outbox {
@@ -103,12 +105,17 @@ func NewOutbox(cfg Config) *Outbox {
 	return b
 }
 
-func (b *Outbox) Append(f Frame, key string) appendOutcome { return b.o.append(&b.cfg, &b.n, f, key) }
+func (b *Outbox) Append(f Frame, key string) appendOutcome {
+	return b.o.append(&b.cfg, &b.n, f, key, nil)
+}
 
-func (b *Outbox) Take() []Frame { return b.o.take(nil) }
+func (b *Outbox) Take() []Frame {
+	b.batch = b.o.take(nil)
+	return b.batch
+}
 
 func (b *Outbox) Settle(taken, bytes int, blocked, failed bool) (again bool) {
-	return b.o.settle(&b.cfg, &b.n, taken, bytes, blocked, failed)
+	return b.o.settle(&b.cfg, &b.n, b.batch[taken:], bytes, blocked, failed)
 }
 
 func (b *Outbox) Wake() (schedule bool)                  { return b.o.wake() }
@@ -131,9 +138,108 @@ func (b *Outbox) Drained() bool {
 
 // Waiting is what the outbox believes to hold, and how many keys it remembers.
 func (b *Outbox) Waiting() (messages, bytes, keys, capacity int) {
-	b.o.mu.Lock()
-	defer b.o.mu.Unlock()
-	return len(b.o.queue), b.o.bytes, len(b.o.keys), cap(b.o.queue)
+	messages, bytes = b.o.waiting()
+	return messages, bytes, len(b.o.keys), cap(b.o.queue)
+}
+
+func (o *outbox) waiting() (messages, bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cleared {
+		return 0, 0
+	}
+	messages, bytes = o.inFlight+len(o.queue), o.bytes
+	if o.follows != nil {
+		s := &o.follows.channel.stream
+		messages += len(s.frames) - o.place.index
+		bytes += s.bytes - o.place.bytes
+	}
+	return messages, bytes
+}
+
+// Crowd is clients on channels, without connections and without workers.
+type Crowd struct {
+	h       *Hub
+	clients []*Client
+	subs    []map[string]*subscription
+	batches [][]Frame
+}
+
+func NewCrowd(h *Hub, clients int) *Crowd {
+	c := &Crowd{h: h, batches: make([][]Frame, clients)}
+	for range clients {
+		client := &Client{hub: h}
+		client.out.drained = make(chan struct{})
+		c.clients = append(c.clients, client)
+		c.subs = append(c.subs, make(map[string]*subscription))
+	}
+	return c
+}
+
+func (c *Crowd) Join(i int, channel string) {
+	c.subs[i][channel] = c.h.channels.add(channel, c.clients[i], nil)
+}
+
+func (c *Crowd) Leave(i int, channel string) {
+	c.h.channels.remove(c.subs[i][channel])
+	delete(c.subs[i], channel)
+}
+
+// Publish puts a message into the outboxes of a channel's clients and returns
+// for how many, and which clients were to be scheduled, and ended.
+func (c *Crowd) Publish(channel string, frame Frame, key string) (queued int, scheduled, overflowed []int) {
+	var f fanOut
+	if ch := c.h.channels.find(channel); ch != nil {
+		ch.mu.Lock()
+		ch.deliverLocked(c.h, &f, frame, key)
+		ch.mu.Unlock()
+	}
+	return c.outcome(&f)
+}
+
+// Send puts a message into one client's outbox.
+func (c *Crowd) Send(i int, frame Frame, key string) (queued int, scheduled, overflowed []int) {
+	var f fanOut
+	f.add(c.h, c.clients[i], frame, key, nil)
+	return c.outcome(&f)
+}
+
+func (c *Crowd) outcome(f *fanOut) (queued int, scheduled, overflowed []int) {
+	for _, client := range f.scheduled[:f.n] {
+		scheduled = append(scheduled, slices.Index(c.clients, client))
+	}
+	for _, client := range f.overflowed {
+		overflowed = append(overflowed, slices.Index(c.clients, client))
+	}
+	slices.Sort(scheduled)
+	slices.Sort(overflowed)
+	return f.queued, scheduled, overflowed
+}
+
+func (c *Crowd) Take(i int) []Frame {
+	c.batches[i] = c.clients[i].out.take(nil)
+	return c.batches[i]
+}
+
+func (c *Crowd) Settle(i, taken, bytes int, blocked, failed bool) (again bool) {
+	return c.clients[i].out.settle(&c.h.cfg, &c.h.count, c.batches[i][taken:], bytes, blocked, failed)
+}
+
+func (c *Crowd) Wake(i int) (schedule bool)          { return c.clients[i].out.wake() }
+func (c *Crowd) Seal(i int)                          { c.clients[i].out.seal() }
+func (c *Crowd) Abandon(i int)                       { c.clients[i].out.abandon(&c.h.count) }
+func (c *Crowd) Waiting(i int) (messages, bytes int) { return c.clients[i].out.waiting() }
+func (c *Crowd) Follows(i int) bool                  { return c.clients[i].out.follows != nil }
+
+// Stream is what a channel's stream holds: its messages, and how much of its
+// lists is in use.
+func (c *Crowd) Stream(channel string) (messages, bytes, followers, apart, left, capacity int) {
+	ch := c.h.channels.find(channel)
+	if ch == nil {
+		return
+	}
+	s := &ch.stream
+	return len(s.frames), s.bytes, s.followers, len(s.apart), s.left, cap(s.frames)
 }
 
 // Line is a flusher without workers.

@@ -11,8 +11,14 @@ type fanOut struct {
 	overflowed []*Client
 }
 
-func (f *fanOut) add(h *Hub, c *Client, frame Frame, key string) {
-	switch c.out.append(&h.cfg, &h.count, frame, key) {
+// add puts the message into a client's outbox. sub is the subscription that it
+// comes by, nil if it comes by none. It reports whether the client follows the
+// channel's stream from now on.
+func (f *fanOut) add(h *Hub, c *Client, frame Frame, key string, sub *subscription) (follows bool) {
+	switch c.out.append(&h.cfg, &h.count, frame, key, sub) {
+	case appendFollows:
+		f.queued++
+		return true
 	case appendedSchedule:
 		f.scheduled[f.n] = c
 		f.n++
@@ -25,6 +31,7 @@ func (f *fanOut) add(h *Hub, c *Client, frame Frame, key string) {
 	case appendOverflow:
 		f.overflowed = append(f.overflowed, c)
 	}
+	return false
 }
 
 // schedule hands the clients that have become scheduled to the workers.
@@ -46,7 +53,7 @@ func (f *fanOut) finish(h *Hub) int {
 // sendTo queues a frame for one client and reports whether it was queued.
 func (h *Hub) sendTo(c *Client, frame Frame) bool {
 	var f fanOut
-	f.add(h, c, frame, "")
+	f.add(h, c, frame, "", nil)
 	f.schedule(h)
 	return f.finish(h) == 1
 }

@@ -97,7 +97,7 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	n := &f.hub.count
 	batch = c.out.take(batch)
 	if len(batch) == 0 {
-		c.out.settle(&f.hub.cfg, n, 0, 0, false, false)
+		c.out.settle(&f.hub.cfg, n, nil, 0, false, false)
 		return batch
 	}
 	taken, err := c.conn.Send(batch)
@@ -116,7 +116,7 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	if blocked {
 		f.hub.heartbeat.watchBlocked(c)
 	}
-	if c.out.settle(&f.hub.cfg, n, taken, bytes, blocked, failed) {
+	if c.out.settle(&f.hub.cfg, n, batch[taken:], bytes, blocked, failed) {
 		f.push(c)
 	}
 	if failed {

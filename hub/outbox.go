@@ -18,11 +18,18 @@ import (
 type outbox struct {
 	mu    sync.Mutex
 	state outboxState
-	// queue begins with the inFlight messages that a worker is writing.
-	queue    []queued
+	// queue is what waits, but for what follows. inFlight messages are with a
+	// worker.
+	queue    []Frame
 	inFlight int
-	// bytes of the queue, and of the messages in flight.
+	// bytes of the queue and of what is in flight, and of the latter alone.
 	bytes, inFlightBytes int
+	// follows is the subscription by whose channel's stream more waits, after
+	// the queue, which is then not empty, from place on. Nil: none.
+	follows *subscription
+	place   place
+	// last is the stream that the queue's last message came by.
+	last *stream
 	// base is how many messages have left the front of the queue, so that
 	// keys can point into it.
 	base uint64
@@ -51,11 +58,6 @@ const (
 	outboxBlocked
 )
 
-type queued struct {
-	frame Frame
-	key   string
-}
-
 // keepQueue is the largest queue, in messages, whose memory an empty outbox
 // keeps.
 const keepQueue = 16
@@ -67,6 +69,8 @@ const (
 	appended appendOutcome = iota
 	// appendedSchedule: the caller must hand the client to a worker.
 	appendedSchedule
+	// appendFollows: the message waits, and so will the channel's next ones.
+	appendFollows
 	// appendSealed: the client is going, the message was not taken.
 	appendSealed
 	// appendOverflow: the outbox is full, and has been emptied and sealed: the
@@ -74,29 +78,37 @@ const (
 	appendOverflow
 )
 
-// append adds a message. It takes no other lock and does not block.
-func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appendOutcome {
+// append adds a message. sub is the subscription that it comes by, whose
+// channel's lock is held; nil if it comes by none. It does not block.
+func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, sub *subscription) appendOutcome {
 	size := frame.Size()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.sealed {
 		return appendSealed
 	}
-	if cfg.Overflow == OverflowKeepLatest && key != "" {
-		if o.replaceLocked(cfg, frame, key) {
+	o.partLocked()
+	if sub != nil && o.followLocked(cfg, frame, size, sub) {
+		return appendFollows
+	}
+	switch cfg.Overflow {
+	case OverflowDropOldest:
+		o.dropOldestLocked(cfg, n, 1, size)
+	case OverflowKeepLatest:
+		if key != "" && o.replaceLocked(cfg, frame, key) {
 			n.droppedReplaced.Add(1)
 			return appended
 		}
-	}
-	if cfg.Overflow == OverflowDropOldest {
-		o.dropOldestLocked(cfg, n, 1, size)
-	} else if o.fullLocked(cfg, size) {
-		n.droppedOverflow.Add(1)
-		o.clearLocked(n)
-		if o.state != outboxFlushing {
-			o.doneLocked()
+		fallthrough
+	default:
+		if o.fullLocked(cfg, 1, size) {
+			n.droppedOverflow.Add(1)
+			o.clearLocked(n)
+			if o.state != outboxFlushing {
+				o.doneLocked()
+			}
+			return appendOverflow
 		}
-		return appendOverflow
 	}
 	if cfg.Overflow == OverflowKeepLatest && key != "" {
 		if o.keys == nil {
@@ -104,8 +116,12 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 		}
 		o.keys[key] = o.base + uint64(len(o.queue))
 	}
-	o.queue = append(o.queue, queued{frame, key})
+	o.queue = append(o.queue, frame)
 	o.bytes += size
+	o.last = nil
+	if sub != nil {
+		o.last = &sub.channel.stream
+	}
 	if o.state == outboxIdle {
 		o.state = outboxScheduled
 		return appendedSchedule
@@ -113,84 +129,128 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string) appen
 	return appended
 }
 
+// followLocked lets the outbox follow a channel's stream if a message of that
+// channel waits already, with nothing after it, and there is room for all that
+// a stream may hold.
+func (o *outbox) followLocked(cfg *Config, frame Frame, size int, sub *subscription) bool {
+	s := &sub.channel.stream
+	if o.last != s || len(o.queue) == 0 || cfg.Overflow == OverflowKeepLatest ||
+		o.fullLocked(cfg, cfg.OutboxMessages/streamShare, cfg.OutboxBytes/streamShare) {
+		return false
+	}
+	place, ok := s.join(cfg, frame, size)
+	if ok {
+		o.follows, o.place = sub, place
+	}
+	return ok
+}
+
+// partLocked moves what waits by a stream into the queue.
+func (o *outbox) partLocked() {
+	if o.follows == nil {
+		return
+	}
+	var bytes int
+	o.queue, bytes = o.follows.channel.stream.part(o.place, o.queue, o.follows, false)
+	o.bytes += bytes
+	o.follows = nil
+}
+
+// part ends the following of a channel, and reports whether it was followed.
+func (o *outbox) part(sub *subscription, leaves bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.follows != sub {
+		return false
+	}
+	var bytes int
+	o.queue, bytes = sub.channel.stream.part(o.place, o.queue, sub, leaves)
+	o.bytes += bytes
+	o.follows = nil
+	return true
+}
+
 // replaceLocked puts the frame in the place of one with the same key that still
 // waits, where the bytes allow it.
 func (o *outbox) replaceLocked(cfg *Config, frame Frame, key string) bool {
 	at, ok := o.keys[key]
-	if !ok || at < o.base+uint64(o.inFlight) {
+	if !ok || at < o.base {
 		return false
 	}
 	place := &o.queue[at-o.base]
-	bytes := o.bytes + frame.Size() - place.frame.Size()
+	bytes := o.bytes + frame.Size() - (*place).Size()
 	if bytes > cfg.OutboxBytes {
 		return false
 	}
 	o.bytes = bytes
-	place.frame = frame
+	*place = frame
 	return true
 }
 
-func (o *outbox) fullLocked(cfg *Config, size int) bool {
-	return len(o.queue) >= cfg.OutboxMessages || o.bytes+size > cfg.OutboxBytes
+// fullLocked reports whether so many more messages and bytes are too many. What
+// is in flight counts, unless the oldest are dropped, which it can't be.
+func (o *outbox) fullLocked(cfg *Config, messages, bytes int) bool {
+	messages += len(o.queue)
+	bytes += o.bytes
+	if cfg.Overflow == OverflowDropOldest {
+		bytes -= o.inFlightBytes
+	} else {
+		messages += o.inFlight
+	}
+	return messages > cfg.OutboxMessages || bytes > cfg.OutboxBytes
 }
 
 // dropOldestLocked makes room for so many more messages and bytes, which always
-// succeeds: what is in flight can't be dropped any more and does not count, so
-// that it never costs the client its connection.
+// succeeds, so that it never costs the client its connection.
 func (o *outbox) dropOldestLocked(cfg *Config, n *counters, messages, bytes int) {
-	dropped, waiting := 0, len(o.queue)-o.inFlight
-	for dropped < waiting &&
-		(waiting-dropped+messages > cfg.OutboxMessages || o.bytes-o.inFlightBytes+bytes > cfg.OutboxBytes) {
-		o.bytes -= o.queue[o.inFlight+dropped].frame.Size()
+	dropped := 0
+	for len(o.queue) > 0 && o.fullLocked(cfg, messages, bytes) {
+		o.bytes -= o.queue[0].Size()
+		o.queue[0] = nil
+		o.queue = o.queue[1:]
 		dropped++
 	}
-	if dropped == 0 {
-		return
+	if dropped > 0 {
+		n.droppedOverflow.Add(uint64(dropped))
 	}
-	// What is in flight stays in front.
-	copy(o.queue[dropped:], o.queue[:o.inFlight])
-	clear(o.queue[:dropped])
-	o.queue = o.queue[dropped:]
-	n.droppedOverflow.Add(uint64(dropped))
 }
 
-// take gives a worker all that waits, appended to batch. The worker calls
-// settle when it has handed it to the connection.
+// take gives a worker all that waits, appended to batch, which is empty. The
+// worker calls settle when it has handed it to the connection.
 func (o *outbox) take(batch []Frame) []Frame {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.state = outboxFlushing
 	o.writable = false
-	o.inFlight, o.inFlightBytes = len(o.queue), o.bytes
-	for i := range o.queue {
-		batch = append(batch, o.queue[i].frame)
+	batch = append(batch, o.queue...)
+	o.base += uint64(len(o.queue))
+	clear(o.queue)
+	o.queue = o.queue[:0]
+	if cap(o.queue) > keepQueue {
+		o.queue = nil
 	}
+	if o.follows != nil {
+		var bytes int
+		batch, bytes = o.follows.channel.stream.part(o.place, batch, o.follows, false)
+		o.bytes += bytes
+		o.follows = nil
+	}
+	o.inFlight, o.inFlightBytes = len(batch), o.bytes
 	return batch
 }
 
-// settle says what became of the batch that take gave: so many messages, of so
-// many bytes, are with the connection. It reports whether the client has to go
-// to a worker again.
-func (o *outbox) settle(cfg *Config, n *counters, taken, bytes int, blocked, failed bool) (again bool) {
+// settle says what became of the batch that take gave: all of it but rest, so
+// many bytes, is with the connection. It reports whether the client has to go to
+// a worker again.
+func (o *outbox) settle(cfg *Config, n *counters, rest []Frame, bytes int, blocked, failed bool) (again bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cleared {
-		n.droppedGone.Add(uint64(o.inFlight - taken))
-	} else {
-		clear(o.queue[:taken])
-		if taken == len(o.queue) {
-			// From the start again, so that a message at a time allocates nothing.
-			o.queue = o.queue[:0]
-		} else {
-			o.queue = o.queue[taken:]
-		}
-		o.base += uint64(taken)
-		o.bytes -= bytes
-	}
 	o.inFlight, o.inFlightBytes = 0, 0
-	if cfg.Overflow == OverflowDropOldest {
-		// What was not taken waits again, before what came meanwhile.
-		o.dropOldestLocked(cfg, n, 0, 0)
+	if o.cleared {
+		n.droppedGone.Add(uint64(len(rest)))
+	} else {
+		o.bytes -= bytes
+		o.putBackLocked(cfg, n, rest)
 	}
 	if failed {
 		o.clearLocked(n)
@@ -213,13 +273,24 @@ func (o *outbox) settle(cfg *Config, n *counters, taken, bytes int, blocked, fai
 	return false
 }
 
+// putBackLocked lets what a connection did not take wait again, before what
+// came meanwhile.
+func (o *outbox) putBackLocked(cfg *Config, n *counters, rest []Frame) {
+	if len(rest) == 0 {
+		return
+	}
+	o.partLocked()
+	o.queue = append(append(make([]Frame, 0, len(rest)+len(o.queue)), rest...), o.queue...)
+	o.base -= uint64(len(rest))
+	if cfg.Overflow == OverflowDropOldest {
+		o.dropOldestLocked(cfg, n, 0, 0)
+	}
+}
+
 // shrinkLocked gives back the memory of a burst that is over.
 func (o *outbox) shrinkLocked() {
 	if len(o.queue) == 0 {
 		o.keys = nil
-		if cap(o.queue) > keepQueue {
-			o.queue = nil
-		}
 	}
 	if len(o.keys) > 2*len(o.queue)+keepQueue {
 		for key, at := range o.keys {
@@ -255,6 +326,7 @@ func (o *outbox) seal() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.sealed = true
+	o.partLocked()
 	if o.state == outboxIdle {
 		o.doneLocked()
 	}
@@ -270,7 +342,8 @@ func (o *outbox) abandon(n *counters) {
 
 func (o *outbox) clearLocked(n *counters) {
 	if !o.cleared {
-		n.droppedGone.Add(uint64(len(o.queue) - o.inFlight))
+		o.partLocked()
+		n.droppedGone.Add(uint64(len(o.queue)))
 	}
 	o.sealed, o.cleared = true, true
 	o.queue, o.keys, o.bytes = nil, nil, 0
