@@ -1,0 +1,2 @@
+// Package natsbp joins hubs through NATS.
+package natsbp

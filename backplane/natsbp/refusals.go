@@ -1,0 +1,164 @@
+package natsbp
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// The server answers what an access list forbids, or a limit on subscriptions,
+// by a line that names the subject at most and stands before its next PONG. The
+// client sets LastError when it reads the line, and calls the error handler a
+// moment later. So after a flush LastError says whether there is a handler to
+// wait for.
+
+type refusedKind int
+
+const (
+	refusedPublish refusedKind = iota + 1
+	refusedSubscribe
+	// refusedLimit names no subject.
+	refusedLimit
+)
+
+// keptRefusals are remembered, so that a round trip finds its own among them.
+const keptRefusals = 4096
+
+// handlerPatience bounds the wait for the error handler.
+const handlerPatience = time.Second
+
+type refusal struct {
+	number  uint64
+	kind    refusedKind
+	subject string
+	err     error
+}
+
+// refusals is what the server has refused lately.
+type refusals struct {
+	mu      sync.Mutex
+	number  uint64
+	list    []refusal // the newest last
+	last    error     // what the handler was called with last
+	changed chan struct{}
+}
+
+// mark is a point in time before something is written.
+type mark struct {
+	number uint64
+	last   error
+}
+
+func (r *refusals) init() { r.changed = make(chan struct{}) }
+
+// refusedSubject finds the subject in the server's words: Permissions Violation
+// for Publish to "ws.c:news". Subjects of ours have no spaces and no quotes.
+var refusedSubject = regexp.MustCompile(`(?i)\b(publish|subscription) to "([^" ]+)"`)
+
+// note takes down what the error handler was called with.
+func (r *refusals) note(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kind, subject := refusedKind(0), ""
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		if m := refusedSubject.FindStringSubmatch(err.Error()); m != nil {
+			kind, subject = refusedPublish, m[2]
+			if m[1][0] == 's' || m[1][0] == 'S' {
+				kind = refusedSubscribe
+			}
+		}
+	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
+		kind = refusedLimit
+	}
+	if kind != 0 {
+		r.number++
+		if len(r.list) >= keptRefusals {
+			r.list = append(r.list[:0:0], r.list[len(r.list)/2:]...)
+		}
+		r.list = append(r.list, refusal{number: r.number, kind: kind, subject: subject, err: err})
+	}
+	r.last = err
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+func (r *refusals) mark(nc *nats.Conn) mark {
+	r.mu.Lock()
+	m := mark{number: r.number}
+	r.mu.Unlock()
+	m.last = nc.LastError()
+	return m
+}
+
+// since returns what was refused since the mark, after a flush.
+func (r *refusals) since(ctx context.Context, m mark, s *session) refusedSince {
+	last := s.nc.LastError()
+	told := func() bool { return true }
+	switch {
+	case errors.Is(last, nats.ErrPermissionViolation) && !same(last, m.last):
+		told = func() bool { return same(last, r.last) }
+	case errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
+		// Always the same value: it may be an old one.
+		told = func() bool { return r.number > m.number }
+	}
+	patience := time.NewTimer(handlerPatience)
+	defer patience.Stop()
+	for {
+		r.mu.Lock()
+		ok, changed := told(), r.changed
+		var found refusedSince
+		if r.number > m.number {
+			found = append(found, r.list[max(0, len(r.list)-int(r.number-m.number)):]...)
+		}
+		r.mu.Unlock()
+		if ok {
+			return found
+		}
+		select {
+		case <-changed:
+		case <-patience.C:
+			return found
+		case <-s.ended:
+			return found
+		case <-ctx.Done():
+			return found
+		}
+	}
+}
+
+// refusedSince is what the server has refused in some stretch of time.
+type refusedSince []refusal
+
+// of returns why a subject was refused, or nil.
+func (l refusedSince) of(kind refusedKind, subject string) error {
+	for _, r := range l {
+		if r.kind == kind && r.subject == subject {
+			return r.err
+		}
+	}
+	return nil
+}
+
+// limit returns the server's word that there are too many subscriptions.
+func (l refusedSince) limit() error {
+	for _, r := range l {
+		if r.kind == refusedLimit {
+			return r.err
+		}
+	}
+	return nil
+}
+
+// same reports whether two errors are one value.
+func same(a, b error) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}

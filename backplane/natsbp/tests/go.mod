@@ -1,0 +1,32 @@
+module forge.lthn.ai/core/go-ws/backplane/natsbp/tests
+
+go 1.26.0
+
+require (
+	forge.lthn.ai/core/go-ws/backplane/natsbp v0.0.0
+	forge.lthn.ai/core/go-ws/backplane/tests v0.0.0
+	forge.lthn.ai/core/go-ws/hub v0.0.0
+	github.com/nats-io/nats-server/v2 v2.15.3
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/antithesishq/antithesis-sdk-go v0.9.0-default-no-op // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/klauspost/compress v1.20.4 // indirect
+	github.com/minio/highwayhash v1.0.4 // indirect
+	github.com/nats-io/jwt/v2 v2.8.3 // indirect
+	github.com/nats-io/nats.go v1.55.0 // indirect
+	github.com/nats-io/nkeys v0.4.17 // indirect
+	github.com/nats-io/nuid v1.0.1 // indirect
+	golang.org/x/crypto v0.58.0 // indirect
+	golang.org/x/sys v0.50.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+replace (
+	forge.lthn.ai/core/go-ws/backplane => ../..
+	forge.lthn.ai/core/go-ws/backplane/natsbp => ..
+	forge.lthn.ai/core/go-ws/backplane/tests => ../../tests
+	forge.lthn.ai/core/go-ws/hub => ../../../hub
+)
