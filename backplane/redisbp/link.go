@@ -1,0 +1,353 @@
+package redisbp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/hub"
+	"github.com/redis/go-redis/v9"
+)
+
+// link is the way to one node: a subscribing connection, made again for ever,
+// and a lane for publications.
+type link struct {
+	b      *Backplane
+	node   *redis.Client
+	addr   string
+	lane   *lane
+	ctx    context.Context
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+
+	// Guarded by b.mu.
+	conn *conn // nil while there is none
+	up   bool  // all that was wanted when it connected is confirmed
+}
+
+const (
+	firstBackoff = 50 * time.Millisecond
+	lastBackoff  = 3 * time.Second
+	// joinTimeout bounds how long a new connection may take to subscribe to
+	// everything.
+	joinTimeout = 15 * time.Second
+	// maxBehind is how many probes may be on their way while other messages come.
+	maxBehind = 10
+)
+
+// linkLocked makes a link; start runs it.
+func (b *Backplane) linkLocked(node *redis.Client) *link {
+	l := &link{b: b, node: node, addr: node.Options().Addr}
+	l.ctx, l.cancel = context.WithCancel(b.ctx)
+	l.lane = newLane(l)
+	b.links[l.addr] = l
+	return l
+}
+
+func (l *link) start() {
+	l.wait.Go(l.run)
+	l.wait.Go(l.lane.run)
+}
+
+func (l *link) stopLocked() {
+	l.cancel()
+	if l.conn != nil {
+		l.conn.failLocked(errors.New("closed"))
+	}
+}
+
+// run connects again and again.
+func (l *link) run() {
+	backoff := firstBackoff
+	said := ""
+	for l.ctx.Err() == nil {
+		began := time.Now()
+		wasUp, err := l.serve()
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.b.attempted(err)
+		if text := err.Error(); text != said {
+			said = text
+			l.b.cfg.Logger.Warn("redis connection failed", slog.String("address", l.addr), slog.Any("error", err))
+			if refused(err) && !wasUp {
+				l.b.signals.disrupted(fmt.Errorf("redisbp: %s: %w", l.addr, err))
+			}
+		}
+		if wasUp {
+			said = ""
+		}
+		if wasUp && time.Since(began) > lastBackoff {
+			backoff = firstBackoff
+		}
+		pause := time.NewTimer(backoff/2 + rand.N(backoff/2+1))
+		select {
+		case <-l.ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+		backoff = min(2*backoff, lastBackoff)
+	}
+}
+
+// serve is the life of one connection.
+func (l *link) serve() (wasUp bool, err error) {
+	c, err := l.connect()
+	if err != nil {
+		return false, err
+	}
+	var running sync.WaitGroup
+	running.Go(c.run)
+	k := l.adopt(c)
+	if k != nil {
+		wasUp = l.join(c, k)
+	}
+	if wasUp {
+		l.watch(c)
+	}
+	c.fail(errors.New("closed"))
+	running.Wait()
+
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l.conn, l.up = nil, false
+	b.lostLocked(l, c.err)
+	return wasUp, c.err
+}
+
+// adopt makes a connection the link's, and queues all that is wanted.
+func (l *link) adopt(c *conn) *call {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l.ctx.Err() != nil {
+		return nil
+	}
+	l.conn = c
+	k := newCall()
+	var mine []*partition
+	for _, p := range b.parts {
+		if p.link != l {
+			continue
+		}
+		mine = append(mine, p)
+		if c.probe == "" {
+			c.joinProbeLocked(k, p)
+		}
+		c.joinLocked(k, p)
+	}
+	k.then = func() {
+		if k.lost != nil || k.failed[""] != nil {
+			return
+		}
+		l.up = true
+		for _, p := range mine {
+			p.live = p.live || p.link == l
+		}
+		b.healthLocked()
+	}
+	k.finishLocked()
+	return k
+}
+
+// join waits until a new connection is subscribed to everything.
+func (l *link) join(c *conn, k *call) bool {
+	patience := time.NewTimer(joinTimeout)
+	defer patience.Stop()
+	select {
+	case <-k.done:
+	case <-c.over:
+		return false
+	case <-patience.C:
+		c.fail(fmt.Errorf("subscriptions are not confirmed after %v", joinTimeout))
+		return false
+	}
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	switch {
+	case k.lost != nil:
+		c.failLocked(fmt.Errorf("subscribe: %w", k.lost))
+	case k.failed[""] != nil:
+		c.failLocked(fmt.Errorf("subscribe: %w", k.failed[""]))
+	case len(k.failed) > 0:
+		// The rights have changed. What is left of them is served.
+		err := &hub.SubscribeError{Failed: k.failed}
+		l.b.signals.disrupted(fmt.Errorf("redisbp: %s refuses what it had: %w", l.addr, err))
+	}
+	if l.up {
+		l.wait.Go(func() { l.b.inspect(l) })
+	}
+	return l.up
+}
+
+// watch sends probes and ends a connection through which they don't come back.
+func (l *link) watch(c *conn) {
+	tick := time.NewTicker(l.b.cfg.ProbeInterval)
+	defer tick.Stop()
+	var sent, events uint64
+	var under *publish // the newest probe
+	for {
+		select {
+		case <-c.over:
+			return
+		case <-tick.C:
+		}
+		now := c.events.Load()
+		behind := sent - c.echoed.Load()
+		if behind > 0 && (now == events || behind > maxBehind) {
+			err := fmt.Errorf("a probe has not come back within %v", l.b.cfg.ProbeInterval)
+			if cause := under.result(); cause != nil {
+				err = fmt.Errorf("%w: publishing it: %w", err, cause)
+			}
+			c.fail(err)
+			return
+		}
+		events = now
+		if channel := l.probeChannel(c); channel != "" {
+			sent++
+			under = l.lane.probe(channel, sent)
+		}
+	}
+}
+
+// probeChannel is where probes go, in a partition that the node still serves.
+func (l *link) probeChannel(c *conn) string {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.probe != "" && b.parts[c.probeAt].link == l {
+		return c.probe
+	}
+	for _, p := range b.parts {
+		if p.link == l {
+			k := newCall()
+			c.joinProbeLocked(k, p)
+			k.finishLocked()
+			return c.probe
+		}
+	}
+	return ""
+}
+
+// echo takes a probe that has come back.
+func (c *conn) echo(payload []byte) {
+	if len(payload) == 8 {
+		c.echoed.Store(max(c.echoed.Load(), binary.BigEndian.Uint64(payload)))
+	}
+}
+
+// connect dials and introduces itself.
+func (l *link) connect() (*conn, error) {
+	o := l.node.Options()
+	ctx, cancel := context.WithTimeout(l.ctx, dialTimeout+ioTimeout)
+	defer cancel()
+	nc, err := o.Dialer(ctx, o.Network, o.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	// Close cuts the handshake short too.
+	stop := context.AfterFunc(l.ctx, func() { nc.Close() })
+	defer stop()
+	c := &conn{
+		b: l.b, link: l, net: nc, r: newReader(nc),
+		over: make(chan struct{}), wake: make(chan struct{}, 1), live: make(map[string]hub.Topic),
+	}
+	if err := c.handshake(ctx, o); err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// handshake authenticates, and makes sure that this is a master: what is
+// published at a replica reaches nobody else.
+func (c *conn) handshake(ctx context.Context, o *redis.Options) error {
+	user, password, err := credentials(ctx, o)
+	if err != nil {
+		return fmt.Errorf("credentials: %w", err)
+	}
+	var out []byte
+	var steps []string
+	add := func(name string, args ...string) {
+		steps = append(steps, name)
+		out = appendCommand(out, name, args...)
+	}
+	switch {
+	case user != "":
+		add("AUTH", user, password)
+	case password != "":
+		add("AUTH", password)
+	}
+	if o.DB > 0 {
+		add("SELECT", strconv.Itoa(o.DB))
+	}
+	if o.ClientName != "" {
+		add("CLIENT", "SETNAME", o.ClientName)
+	}
+	add("ROLE")
+	deadline, _ := ctx.Deadline()
+	_ = c.net.SetDeadline(deadline)
+	if _, err := c.net.Write(out); err != nil {
+		return fmt.Errorf("handshake: %w", err)
+	}
+	for _, name := range steps {
+		reply, err := c.r.value(0)
+		_, answered := errors.AsType[serverError](err)
+		switch {
+		case err != nil && (!answered || name == "AUTH" || name == "SELECT" || refusedUser(err)):
+			return fmt.Errorf("%s: %w", strings.ToLower(name), err)
+		case err != nil && !forbidden(err) && name == "ROLE":
+			return fmt.Errorf("%s: %w", strings.ToLower(name), err) // LOADING and the like
+		case name == "ROLE" && err == nil && reply != "master":
+			return errReplica
+		}
+	}
+	return c.net.SetDeadline(time.Time{})
+}
+
+// errReplica says that a node is no master, or none any more.
+var errReplica = errors.New("the node is a replica, not a master")
+
+func credentials(ctx context.Context, o *redis.Options) (user, password string, err error) {
+	switch {
+	case o.CredentialsProviderContext != nil:
+		return o.CredentialsProviderContext(ctx)
+	case o.CredentialsProvider != nil:
+		user, password = o.CredentialsProvider()
+		return user, password, nil
+	}
+	return o.Username, o.Password, nil
+}
+
+// refused reports whether no attempt will succeed as things are configured.
+func refused(err error) bool {
+	return refusedUser(err) || forbidden(err) || hasPrefix(err, "ERR DB index", "ERR invalid DB", "ERR AUTH", "ERR Client sent AUTH")
+}
+
+func refusedUser(err error) bool {
+	return hasPrefix(err, "WRONGPASS", "NOAUTH", "ERR invalid password")
+}
+
+func forbidden(err error) bool { return hasPrefix(err, "NOPERM") }
+
+// hasPrefix looks at what the server said.
+func hasPrefix(err error, prefixes ...string) bool {
+	said, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return false
+	}
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(said.Error(), prefix) {
+			return true
+		}
+	}
+	return false
+}

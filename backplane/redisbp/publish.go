@@ -1,0 +1,96 @@
+package redisbp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/hub"
+	"github.com/redis/go-redis/v9"
+)
+
+// maxHops is how often a publication follows a partition that changes hands.
+const maxHops = 5
+
+// Publish hands one publication to the node that serves its topic, in a pipeline
+// that it shares with others, and returns when the node has answered: what was
+// published is then on its way to every connection that is subscribed there. A
+// publication is never sent again after it may have been sent. Where
+// nothing was sent the error wraps hub.ErrUnavailable.
+func (b *Backplane) Publish(ctx context.Context, p hub.Publication) (hub.Published, error) {
+	if err := b.publish(ctx, p); err != nil {
+		return hub.Published{}, fmt.Errorf("redisbp: publish: %w", err)
+	}
+	return hub.Published{}, nil
+}
+
+func (b *Backplane) publish(ctx context.Context, p hub.Publication) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if limit := b.maxPayload.Load(); int64(len(p.Envelope)) > limit {
+		return fmt.Errorf("%d bytes, at most %d: %w", len(p.Envelope), limit, hub.ErrTooLarge)
+	}
+	if p.Log != "" {
+		return fmt.Errorf("log %q: redisbp keeps no history", p.Log)
+	}
+	channel, at := b.names.channel(p.Topic)
+	var last error
+	for range maxHops {
+		l, changed, err := b.owner(at)
+		if err != nil {
+			return err
+		}
+		if l == nil {
+			return notSent(errors.New("no node is known to serve the topic"))
+		}
+		last = l.lane.publish(ctx, channel, p.Envelope)
+		if last == nil || !redirected(last) {
+			return last
+		}
+		// The node did nothing. Somebody else has the partition, or will.
+		b.misplaced(at, l, last)
+		pause := time.NewTimer(stateReloadInterval)
+		select {
+		case <-changed:
+		case <-pause.C:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return notSent(last)
+}
+
+// redirected reports whether a node says that it serves the slot not at all, or
+// not now.
+func redirected(err error) bool {
+	said, ok := errors.AsType[redis.Error](err)
+	return ok && elsewhere(said)
+}
+
+// owner is the link whose lane a partition's publications take, and what is
+// closed when it has changed.
+func (b *Backplane) owner(at int) (*link, <-chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.usableLocked("publish"); err != nil {
+		return nil, nil, err
+	}
+	return b.parts[at].owner, b.changed, nil
+}
+
+// misplaced: a node does not serve the partition for publishing, so it does not
+// for subscribing either.
+func (b *Backplane) misplaced(at int, l *link, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.parts[at]
+	if p.owner == l {
+		b.movedLocked(p, l, err)
+		b.refreshTopology()
+	}
+}

@@ -1,0 +1,13 @@
+package tests
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // go-redis tells standard error of every dial that fails
+	goleak.VerifyTestMain(m)
+}
