@@ -53,3 +53,32 @@ func members(cfg redisbp.Config) func(testing.TB) hub.Backplane {
 		return b
 	}
 }
+
+// The Sentinels are slow here, so that the master comes back before it is
+// replaced: the suite says when the broker is away.
+func TestConformanceBehindSentinels(t *testing.T) {
+	set := redistest.StartSentinels(t, 1, 3, 2*hang)
+	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
+		New:   members(redisbp.Config{URL: set.URL()}),
+		Break: func(testing.TB) { set.Servers[0].Kill() },
+		Heal:  func(testing.TB) { set.Servers[0].Restart() },
+	})
+}
+
+func TestConformanceOnACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 1, 2*hang)
+	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
+		New:   members(redisbp.Config{URL: cluster.URL(), ProbeInterval: 500 * time.Millisecond}),
+		Break: func(testing.TB) { cluster.Freeze() },
+		Heal:  func(testing.TB) { cluster.Thaw() },
+	})
+}
+
+func TestConformanceOnAClusterWithoutSharding(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0, 2*hang)
+	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
+		New:   members(redisbp.Config{URL: cluster.URL(), NoSharding: true, ProbeInterval: 500 * time.Millisecond}),
+		Break: func(testing.TB) { cluster.Freeze() },
+		Heal:  func(testing.TB) { cluster.Thaw() },
+	})
+}
