@@ -97,7 +97,9 @@ func (c *Client) Close(code wire.CloseCode, reason string) {
 // where the client is already going, or goes because its outbox was full,
 // ErrInvalidMessage or ErrTooLarge.
 func (c *Client) Send(m Message) error {
-	payload, err := m.encode("")
+	e := getEncoder()
+	defer e.put()
+	payload, err := e.message(&m, "", time.Now())
 	if err != nil {
 		return fmt.Errorf("hub: sending to client: %w", err)
 	}
@@ -119,5 +121,7 @@ func (c *Client) reply(f wire.Frame) {
 // replyFrame encodes a frame of the hub's own.
 func (h *Hub) replyFrame(f wire.Frame) Frame {
 	f.Timestamp = time.Now()
-	return h.cfg.Transport.Prepare(TextFrame, wire.AppendFrame(nil, &f))
+	e := getEncoder()
+	defer e.put()
+	return h.cfg.Transport.Prepare(TextFrame, e.wire(&f))
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -183,12 +184,14 @@ func (c *Client) handleMessage(f wire.Frame) error {
 	if m.Type == "" {
 		m.Type = wire.TypeReply
 	}
-	reply, err := m.frame("")
+	e := getEncoder()
+	defer e.put()
+	reply, err := e.frame(&m, "", time.Now())
 	if err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}
 	reply.ID = f.ID
-	frame, err := h.prepare(wire.AppendFrame(nil, &reply))
+	frame, err := h.prepare(e.wire(&reply))
 	if err != nil {
 		return fmt.Errorf("answering: %w", err)
 	}

@@ -110,7 +110,7 @@ func (b *Outbox) Append(f Frame, key string) appendOutcome {
 }
 
 func (b *Outbox) Take() []Frame {
-	b.batch = b.o.take(nil)
+	b.batch, _ = b.o.take(nil)
 	return b.batch
 }
 
@@ -217,7 +217,7 @@ func (c *Crowd) outcome(f *fanOut) (queued int, scheduled, overflowed []int) {
 }
 
 func (c *Crowd) Take(i int) []Frame {
-	c.batches[i] = c.clients[i].out.take(nil)
+	c.batches[i], _ = c.clients[i].out.take(nil)
 	return c.batches[i]
 }
 

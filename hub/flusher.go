@@ -95,16 +95,16 @@ func (f *flusher) work() {
 // flush writes what waits for one client, and returns the batch's memory.
 func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	n := &f.hub.count
-	batch = c.out.take(batch)
+	batch, bytes := c.out.take(batch)
 	if len(batch) == 0 {
 		c.out.settle(&f.hub.cfg, n, nil, 0, false, false)
 		return batch
 	}
 	taken, err := c.conn.Send(batch)
 	blocked := errors.Is(err, ErrWouldBlock)
-	bytes := 0
-	for _, frame := range batch[:taken] {
-		bytes += frame.Size()
+	rest := batch[taken:]
+	for _, frame := range rest {
+		bytes -= frame.Size()
 	}
 	n.delivered.Add(uint64(taken))
 	n.bytesOut.Add(uint64(bytes))
@@ -116,7 +116,7 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	if blocked {
 		f.hub.heartbeat.watchBlocked(c)
 	}
-	if c.out.settle(&f.hub.cfg, n, batch[taken:], bytes, blocked, failed) {
+	if c.out.settle(&f.hub.cfg, n, rest, bytes, blocked, failed) {
 		f.push(c)
 	}
 	if failed {

@@ -33,6 +33,8 @@ type Hub struct {
 	flusher   *flusher
 	heartbeat *heartbeat
 	interest  *interest // nil without a backplane
+	fleet     *fleet
+	health    *health
 	sequence  sequencer
 	recent    recent
 
@@ -43,6 +45,8 @@ type Hub struct {
 	// stop is closed to begin the end, draining when it has begun, done when
 	// Run has returned.
 	stop, done chan struct{}
+	// started is closed when the hub takes clients.
+	started chan struct{}
 	// forced ends when there is no more time for clients to leave in peace.
 	forced context.Context
 	force  context.CancelFunc
@@ -51,6 +55,8 @@ type Hub struct {
 
 	mu    sync.Mutex
 	state hubState
+	// carries: messages can be published, in state's running and draining.
+	carries atomic.Bool
 	// shutdown is the context of the Shutdown call that closed stop.
 	shutdown context.Context
 	// cut: clients were cut off because there was no time left.
@@ -82,6 +88,7 @@ func New(cfg Config) (*Hub, error) {
 		users:    newRegistry(),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
+		started:  make(chan struct{}),
 	}
 	// validate has parsed them once.
 	h.origins, _ = parseOrigins(cfg.AllowedOrigins)
@@ -90,6 +97,7 @@ func New(cfg Config) (*Hub, error) {
 	h.heartbeat = newHeartbeat(h)
 	if cfg.Backplane != nil {
 		h.interest = newInterest(h, cfg.Backplane)
+		h.fleet, h.health = newFleet(h), newHealth(h)
 	}
 	return h, nil
 }
@@ -118,6 +126,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	h.flusher.start()
 	h.heartbeat.start()
 	h.setState(stateRunning)
+	close(h.started)
 
 	select {
 	case <-ctx.Done():
@@ -181,6 +190,7 @@ func (h *Hub) setState(s hubState) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.state = s
+	h.carries.Store(s == stateRunning || s == stateDraining)
 }
 
 // startBackplane reports whether it has; the error beside false may be nil.
@@ -199,6 +209,8 @@ func (h *Hub) startBackplane(ctx context.Context) (started bool, err error) {
 		return false, errors.Join(fmt.Errorf("hub: starting the backplane: %w", err), closed)
 	}
 	h.interest.start()
+	h.health.start()
+	h.fleet.start()
 	h.interest.hold(wire.TopicBroadcast)
 	h.interest.hold(Topic(wire.HubTopic(h.id)))
 	return true, nil
@@ -208,6 +220,8 @@ func (h *Hub) stopBackplane() error {
 	if h.interest == nil {
 		return nil
 	}
+	h.fleet.stop()
+	h.health.stop()
 	h.interest.stop()
 	if err := h.cfg.Backplane.Close(); err != nil {
 		return fmt.Errorf("hub: closing the backplane: %w", err)
@@ -249,10 +263,14 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 	return nil
 }
 
+// Started returns a channel that is closed once the hub takes clients, a moment
+// after Run was called. It stays open where Run fails, or the hub is shut down,
+// before that. A program may start its HTTP server meanwhile: clients come back
+// after a 503.
+func (h *Hub) Started() <-chan struct{} { return h.started }
+
 // Ready returns nil while the hub takes clients, and ErrNotRunning before and
-// after. Run takes a moment to get there: a program may start its HTTP server
-// meanwhile, clients come back after a 503; a test asks until it is nil, or in a
-// testing/synctest bubble waits with synctest.Wait.
+// after. To wait for it, see Started.
 func (h *Hub) Ready() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -265,9 +283,7 @@ func (h *Hub) Ready() error {
 // publishing reports whether messages can be published: until the last client
 // is gone.
 func (h *Hub) publishing() error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.state != stateRunning && h.state != stateDraining {
+	if !h.carries.Load() {
 		return ErrNotRunning
 	}
 	return nil

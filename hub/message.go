@@ -1,10 +1,7 @@
 package hub
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -48,59 +45,4 @@ type Message struct {
 	// Key only the latest waits. Empty: the message takes nobody's place. It
 	// has up to 255 bytes and does not reach clients.
 	Key string
-}
-
-// frame turns the message into what goes on the wire.
-func (m *Message) frame(channel string) (wire.Frame, error) {
-	f := wire.Frame{Type: m.Type, Channel: channel, ProcessID: m.ProcessID, Timestamp: m.Timestamp}
-	if f.Type == "" {
-		f.Type = TypeEvent
-	}
-	if !sendable(f.Type) || !utf8.ValidString(string(f.Type)) {
-		return f, fmt.Errorf("%w: type %q belongs to the protocol", ErrInvalidMessage, f.Type)
-	}
-	if len(m.ID) > wire.MaxID {
-		return f, fmt.Errorf("%w: id is longer than %d bytes", ErrInvalidMessage, wire.MaxID)
-	}
-	if len(m.Key) > wire.MaxKey {
-		return f, fmt.Errorf("%w: key is longer than %d bytes", ErrInvalidMessage, wire.MaxKey)
-	}
-	if f.Timestamp.IsZero() {
-		f.Timestamp = time.Now()
-	}
-	if y := f.Timestamp.UTC().Year(); y < 0 || y > 9999 {
-		return f, fmt.Errorf("%w: timestamp's year %d is not in RFC 3339", ErrInvalidMessage, y)
-	}
-	if raw, ok := m.Data.(json.RawMessage); m.Data != nil && !(ok && raw == nil) {
-		data, err := json.Marshal(m.Data)
-		if err != nil {
-			return f, fmt.Errorf("%w: marshalling data: %w", ErrInvalidMessage, err)
-		}
-		if !utf8.Valid(data) {
-			// encoding/json lets it through in what is JSON already. As text it
-			// would cost every receiver its connection (RFC 6455, section 8.1).
-			return f, fmt.Errorf("%w: data is not UTF-8", ErrInvalidMessage)
-		}
-		f.Data = data
-	}
-	return f, nil
-}
-
-// sendable reports whether an application may send a type: not those with which
-// the protocol itself speaks.
-func sendable(t wire.Type) bool {
-	switch t {
-	case wire.TypePing, wire.TypePong, wire.TypeSubscribe, wire.TypeUnsubscribe, wire.TypeSubscribed, wire.TypeUnsubscribed:
-		return false
-	}
-	return !wire.Reserved(t)
-}
-
-// encode appends the message as a client gets it.
-func (m *Message) encode(channel string) ([]byte, error) {
-	f, err := m.frame(channel)
-	if err != nil {
-		return nil, err
-	}
-	return wire.AppendFrame(make([]byte, 0, 96+len(channel)+len(f.Data)), &f), nil
 }

@@ -215,9 +215,10 @@ func (o *outbox) dropOldestLocked(cfg *Config, n *counters, messages, bytes int)
 	}
 }
 
-// take gives a worker all that waits, appended to batch, which is empty. The
-// worker calls settle when it has handed it to the connection.
-func (o *outbox) take(batch []Frame) []Frame {
+// take gives a worker all that waits, appended to batch, which is empty, and
+// says how many bytes it is. The worker calls settle when it has handed it to
+// the connection.
+func (o *outbox) take(batch []Frame) (_ []Frame, bytes int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.state = outboxFlushing
@@ -236,7 +237,7 @@ func (o *outbox) take(batch []Frame) []Frame {
 		o.follows = nil
 	}
 	o.inFlight, o.inFlightBytes = len(batch), o.bytes
-	return batch
+	return batch, o.bytes
 }
 
 // settle says what became of the batch that take gave: all of it but rest, so

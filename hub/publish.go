@@ -153,7 +153,9 @@ func (h *Hub) publish(ctx context.Context, to address, m Message) (Result, error
 	if m.Type == TypeReply {
 		return Result{}, fmt.Errorf("hub: publishing: %w: a reply answers one client's frame", ErrInvalidMessage)
 	}
-	payload, err := m.encode(channel)
+	e := getEncoder()
+	defer e.put()
+	payload, err := e.message(&m, channel, began)
 	if err != nil {
 		return Result{}, fmt.Errorf("hub: publishing: %w", err)
 	}
@@ -165,32 +167,46 @@ func (h *Hub) publish(ctx context.Context, to address, m Message) (Result, error
 	if !p.chosen {
 		p.id = newMessageID()
 	}
-	seen := PublishObservation{Topic: to.topic(), ID: p.id, Bytes: len(payload)}
-	// A message that is published again has reached this hub's clients.
-	scope := seen.Topic
-	if to.kind == toClient {
-		scope = recentScope(scope, to.name)
-	}
-	if !p.chosen || h.recent.add(scope, p.id, began) {
-		if seen.Clients, err = h.deliverLocal(&p); err != nil {
-			h.recent.remove(scope, p.id)
-			return Result{}, fmt.Errorf("hub: publishing to client: %w", err)
-		}
+	clients, err := h.deliverOnce(&p, began)
+	if err != nil {
+		return Result{}, fmt.Errorf("hub: publishing to client: %w", err)
 	}
 	result := Result{ID: p.id}
+	var inBackplane time.Duration
 	if h.interest != nil && !(to.kind == toClient && to.hub == h.id) {
 		asked := time.Now()
-		result.Position, err = h.propagate(ctx, &p, seen.Topic)
-		seen.Backplane = time.Since(asked)
+		result.Position, err = h.propagate(ctx, &p, e)
+		inBackplane = time.Since(asked)
 	}
 	if err == nil {
 		h.count.published.Add(1)
 	}
 	if observe := h.cfg.Observer.Published; observe != nil {
-		seen.Elapsed, seen.Err = time.Since(began), err
-		observe(ctx, seen)
+		observe(ctx, PublishObservation{
+			Topic: to.topic(), ID: p.id, Bytes: len(payload), Clients: clients,
+			Elapsed: time.Since(began), Backplane: inBackplane, Err: err,
+		})
 	}
 	return result, err
+}
+
+// deliverOnce queues a message for this hub's clients, unless it is published
+// again and has reached them.
+func (h *Hub) deliverOnce(p *publication, now time.Time) (clients int, err error) {
+	if !p.chosen {
+		return h.deliverLocal(p)
+	}
+	scope := p.to.topic()
+	if p.to.kind == toClient {
+		scope = recentScope(scope, p.to.name)
+	}
+	if !h.recent.add(scope, p.id, now) {
+		return 0, nil
+	}
+	if clients, err = h.deliverLocal(p); err != nil {
+		h.recent.remove(scope, p.id)
+	}
+	return clients, err
 }
 
 // publication is a message on its way.
@@ -239,7 +255,8 @@ func (h *Hub) deliverLocal(p *publication) (int, error) {
 }
 
 // propagate publishes a message to the other hubs.
-func (h *Hub) propagate(ctx context.Context, p *publication, t Topic) (Position, error) {
+func (h *Hub) propagate(ctx context.Context, p *publication, memory *encoder) (Position, error) {
+	t := p.to.topic()
 	e := wire.Envelope{
 		Source:     h.id,
 		Sequence:   h.sequence.next(t),
@@ -261,8 +278,8 @@ func (h *Hub) propagate(ctx context.Context, p *publication, t Topic) (Position,
 		ctx, cancel = context.WithTimeout(ctx, h.cfg.BackplaneTimeout)
 		defer cancel()
 	}
-	envelope := wire.AppendEnvelope(make([]byte, 0, 160+len(p.payload)), &e)
-	published, err := h.cfg.Backplane.Publish(ctx, Publication{Topic: t, ID: p.id, Envelope: envelope})
+	memory.envelope = wire.AppendEnvelope(memory.envelope[:0], &e)
+	published, err := h.cfg.Backplane.Publish(ctx, Publication{Topic: t, ID: p.id, Envelope: memory.envelope})
 	if err != nil {
 		h.count.publishErrors.Add(1)
 		return Position{}, fmt.Errorf("%w: %w", ErrNotPropagated, err)

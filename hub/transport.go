@@ -27,7 +27,8 @@ type Transport interface {
 	// write: framed, and compressed where any connection will want it. It is
 	// called once a message, before the first connection sees the result, so
 	// that a message costs one framing however many receive it. The transport
-	// may keep payload; nobody changes it.
+	// does not change payload, and keeps nothing of it after the call: the
+	// caller may write over it.
 	Prepare(t FrameType, payload []byte) Frame
 }
 

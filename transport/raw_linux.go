@@ -5,8 +5,10 @@ package transport
 import (
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"forge.lthn.ai/core/go-ws/hub"
 )
@@ -31,13 +33,18 @@ func rawConn(nc net.Conn) syscall.RawConn {
 	return raw
 }
 
-// rawWriter writes to a non-blocking socket. It is pooled for its buffer, and
-// for try, which would else be allocated at each write.
+// rawWriter writes to a non-blocking socket. It is pooled for what it has
+// gathered, and for try, which would else be allocated at each write.
 type rawWriter struct {
 	raw  syscall.RawConn
-	buf  []byte
 	try  func(fd uintptr) bool
 	wait bool // for the socket, until it takes something
+
+	// What was gathered last: the next connection often gets the same. buf are
+	// the bytes of the frames, in the form that deflate says.
+	buf      []byte
+	gathered []gathered
+	deflate  bool
 
 	b   []byte
 	n   int
@@ -61,18 +68,38 @@ func (w *rawWriter) put() {
 	rawWriters.Put(w)
 }
 
-// gather copies frames together, as many as have room.
+type gathered struct {
+	frame *frame
+	end   int // of it in the buffer
+}
+
+// gather copies frames together, as many as have room. What begins like the last
+// batch is there already.
 func (w *rawWriter) gather(frames []hub.Frame, deflate bool) (chunk []byte, count int) {
 	if w.buf == nil {
 		w.buf = make([]byte, 0, gatherSize)
 	}
-	chunk = w.buf[:0]
-	for _, f := range frames {
-		b := f.(*frame).wire(deflate)
+	if w.deflate != deflate {
+		w.gathered, w.deflate = w.gathered[:0], deflate
+	}
+	size := 0
+	for count < len(frames) && count < len(w.gathered) && w.gathered[count].frame == frames[count].(*frame) {
+		size = w.gathered[count].end
+		count++
+	}
+	if count == len(frames) {
+		return w.buf[:size], count
+	}
+	chunk = w.buf[:size]
+	w.gathered = slices.Delete(w.gathered, count, len(w.gathered))
+	for _, f := range frames[count:] {
+		f := f.(*frame)
+		b := f.wire(deflate)
 		if len(b) >= directSize || len(chunk)+len(b) > gatherSize {
 			break
 		}
 		chunk = append(chunk, b...)
+		w.gathered = append(w.gathered, gathered{f, len(chunk)})
 		count++
 	}
 	return chunk, count
@@ -95,13 +122,13 @@ func (w *rawWriter) do(b []byte, wait bool) (int, error) {
 // tryWrite is called with the socket; false waits for it to become writable.
 func (w *rawWriter) tryWrite(fd uintptr) bool {
 	for w.n < len(w.b) {
-		n, err := syscall.Write(int(fd), w.b[w.n:])
+		n, errno := writeNow(fd, w.b[w.n:])
 		switch {
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
+		case errno == syscall.EINTR:
+		case errno == syscall.EAGAIN:
 			return !w.wait || w.n > 0
-		case err != nil:
-			w.err = err
+		case errno != 0:
+			w.err = errno
 			return true
 		case n == 0:
 			w.err = io.ErrUnexpectedEOF
@@ -111,4 +138,15 @@ func (w *rawWriter) tryWrite(fd uintptr) bool {
 		}
 	}
 	return true
+}
+
+// writeNow is write(2) without word to the scheduler, which syscall.Write gives
+// so that others can have the processor while it blocks. This one never blocks,
+// and it is short.
+func writeNow(fd uintptr, b []byte) (int, syscall.Errno) {
+	n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
 }

@@ -142,9 +142,9 @@ func (t *Transport) Accept(w http.ResponseWriter, r *http.Request, o hub.AcceptO
 	return c, nil
 }
 
-// Prepare keeps payload, which the caller must not change any more.
+// Prepare copies payload.
 func (t *Transport) Prepare(ft hub.FrameType, payload []byte) hub.Frame {
-	return &frame{t: ft, payload: payload}
+	return &frame{t: ft, payload: bytes.Clone(payload)}
 }
 
 // Frames is how many frames the connections have taken since the Transport

@@ -122,6 +122,10 @@ var transportFaults = []transportFault{
 		prepare: func(t hub.FrameType, payload []byte) hub.Frame {
 			return &onceFrame{Frame: hubtest.NewTransport().Prepare(t, payload)}
 		}, conn: sendOnce}},
+	{"APreparedFrameIsShared", "the payload is kept", faultyTransport{
+		prepare: func(t hub.FrameType, payload []byte) hub.Frame {
+			return &keptFrame{t: t, payload: payload}
+		}, conn: sendKept}},
 	{"SizeIsOnTheWire", "the header is missing, and more", faultyTransport{
 		prepare: func(t hub.FrameType, payload []byte) hub.Frame { return zeroFrame{} }}},
 
@@ -419,6 +423,25 @@ func sendOnce(c *faultyConn) {
 		}
 		_, err := c.Conn.Send(rest)
 		return len(frames), err
+	}
+}
+
+// keptFrame is a frame that is made of the caller's own bytes when it is sent.
+type keptFrame struct {
+	t       hub.FrameType
+	payload []byte
+}
+
+func (f *keptFrame) Size() int { return len(f.payload) + 2 }
+
+func sendKept(c *faultyConn) {
+	c.send = func(frames []hub.Frame) (int, error) {
+		var made []hub.Frame
+		for _, f := range frames {
+			f := f.(*keptFrame)
+			made = append(made, hubtest.NewTransport().Prepare(f.t, f.payload))
+		}
+		return c.Conn.Send(made)
 	}
 }
 

@@ -175,8 +175,12 @@ func checkShared(b *transportBed) {
 	var round []message
 	for i, p := range payloads {
 		t := []hub.FrameType{hub.TextFrame, hub.BinaryFrame, hub.TextFrame}[i]
-		frames = append(frames, b.tr.Prepare(t, p))
 		round = append(round, message{t, string(p)})
+		frames = append(frames, b.tr.Prepare(t, p))
+		if string(p) != round[i].payload {
+			b.Errorf("the transport changed payload %d", i)
+		}
+		clear(p) // it is the caller's again
 	}
 	var want []message
 	for range rounds {
@@ -200,11 +204,6 @@ func checkShared(b *transportBed) {
 	b.must("sending to all", wg.Wait)
 	for _, l := range links {
 		l.expect(want)
-	}
-	for i, p := range payloads {
-		if string(p) != round[i].payload {
-			b.Errorf("the transport changed payload %d", i)
-		}
 	}
 }
 
