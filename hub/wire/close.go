@@ -54,6 +54,16 @@ func (c CloseCode) Reconnect() bool {
 	return c < 4500
 }
 
+// Sendable reports whether a hub may close a client with the code: 1000 to 1014
+// but for those that RFC 6455 reserves (1004, 1005, 1006), and 3000 to 4999.
+func (c CloseCode) Sendable() bool {
+	switch c {
+	case 1004, CloseNoStatus, CloseAbnormal:
+		return false
+	}
+	return c >= 1000 && c <= 1014 || c >= 3000 && c <= 4999
+}
+
 // MaxCloseReason is the longest reason of a close frame, in bytes.
 const MaxCloseReason = 123
 

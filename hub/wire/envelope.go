@@ -34,7 +34,10 @@ type Envelope struct {
 	Key string
 	// Trace is the W3C trace context ("traceparent"), of up to 512 bytes.
 	Trace string
-	// Payload is a frame's encoded form.
+	// Control says that the payload is a Control, for the hub and not for its
+	// clients.
+	Control bool
+	// Payload is a frame's encoded form, or a Control's.
 	Payload []byte
 }
 
@@ -50,6 +53,7 @@ const (
 	tagTarget     = 5
 	tagKey        = 6
 	tagTrace      = 7
+	tagControl    = 8
 
 	// MaxTarget is the longest id of a client, in bytes.
 	MaxTarget = 128
@@ -95,6 +99,9 @@ func AppendEnvelope(dst []byte, e *Envelope) []byte {
 	dst = appendField(dst, tagTarget, e.Target)
 	dst = appendField(dst, tagKey, e.Key)
 	dst = appendField(dst, tagTrace, e.Trace)
+	if e.Control {
+		dst = append(dst, tagControl, 0)
+	}
 	binary.BigEndian.PutUint16(dst[start+3:], uint16(len(dst)-start-envelopeFixed))
 	return append(dst, e.Payload...)
 }
@@ -159,6 +166,9 @@ func (e *Envelope) setField(tag byte, value []byte) error {
 		field, limit = &e.Trace, MaxTrace
 	case tagIdempotent:
 		e.Idempotent = true
+		return nil
+	case tagControl:
+		e.Control = true
 		return nil
 	case tagSequence:
 		if len(value) != 8 {

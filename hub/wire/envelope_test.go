@@ -43,6 +43,7 @@ func TestEnvelopeGoldenBytes(t *testing.T) {
 			"07 0b 30302d31312d32322d3031" + // 00-11-22-01
 			"7b2274797065223a226576656e74227d"},
 		{"source alone", wire.Envelope{Source: "h"}, "b7 01 01 0003 01 01 68"},
+		{"control", wire.Envelope{Source: "h", Control: true, Payload: []byte{2}}, "b7 01 01 0005 01 01 68 08 00 02"},
 		{"length of two bytes", wire.Envelope{Source: "h", Trace: strings.Repeat("t", 200)},
 			"b7 01 01 00ce 01 01 68 07 c801" + strings.Repeat("74", 200)},
 	} {
@@ -135,7 +136,7 @@ func rawEnvelope(writer, reader byte, payload string, fields ...[]byte) []byte {
 // A hub reads what the next version writes, as long as that one says so.
 func TestEnvelopeOfTheNextVersionIsRead(t *testing.T) {
 	data := rawEnvelope(2, 1, "payload",
-		field(8, "new"), field(1, "hub-1"), field(200, strings.Repeat("x", 3000)), field(255, ""),
+		field(9, "new"), field(1, "hub-1"), field(200, strings.Repeat("x", 3000)), field(255, ""),
 		field(4, "a value that this version gives no meaning"), field(3, "m-1"))
 	got, err := wire.ParseEnvelope(data)
 	if err != nil {

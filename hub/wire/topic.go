@@ -13,6 +13,8 @@ import (
 const (
 	// TopicBroadcast is heard by every client of every hub.
 	TopicBroadcast = "b:"
+	// TopicControl is heard by every hub: see Control.
+	TopicControl = "a:"
 
 	channelPrefix = "c:"
 	userPrefix    = "u:"

@@ -31,6 +31,7 @@ func TestCheckChannel(t *testing.T) {
 func TestTopics(t *testing.T) {
 	for _, tc := range []struct{ got, want string }{
 		{wire.TopicBroadcast, "b:"},
+		{wire.TopicControl, "a:"},
 		{wire.ChannelTopic("news"), "c:news"},
 		{wire.UserTopic("ann"), "u:ann"},
 		{wire.HubTopic("hub-1"), "h:hub-1"},
@@ -53,7 +54,7 @@ func TestTopics(t *testing.T) {
 			t.Errorf("user of the topic of channel %q: got one, want none", name)
 		}
 	}
-	for _, topic := range []string{wire.TopicBroadcast, wire.HubTopic("c:x"), "", "c", "C:x"} {
+	for _, topic := range []string{wire.TopicBroadcast, wire.TopicControl, wire.HubTopic("c:x"), "", "c", "C:x"} {
 		if name, ok := wire.TopicChannel(topic); ok {
 			t.Errorf("channel of %q: got %q, want none", topic, name)
 		}
@@ -69,6 +70,15 @@ func TestCloseCodeReconnect(t *testing.T) {
 		1010: true, 3000: true, 4000: true, 4499: true, 4500: false, 4999: false,
 	} {
 		if got := code.Reconnect(); got != want {
+			t.Errorf("code %d: got %t, want %t", code, got, want)
+		}
+	}
+}
+
+func TestCloseCodeSendable(t *testing.T) {
+	for code := range wire.CloseCode(6000) {
+		want := code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014 || code >= 3000 && code <= 4999
+		if got := code.Sendable(); got != want {
 			t.Errorf("code %d: got %t, want %t", code, got, want)
 		}
 	}
