@@ -213,7 +213,7 @@ func (c *control) bring(s *session) {
 		c.again(100 * time.Millisecond)
 		return
 	}
-	refused := b.refusals.since(b.ctx, m, s)
+	refused := b.refusals.since(b.ctx, m, s, true)
 	again := !c.asked.IsZero()
 	err := c.refuse(refused)
 	if err == nil {

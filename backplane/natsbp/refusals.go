@@ -5,6 +5,8 @@ import (
 	"errors"
 	"reflect"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,12 +31,15 @@ const (
 // keptRefusals are remembered, so that a round trip finds its own among them.
 const keptRefusals = 4096
 
-// handlerPatience bounds the wait for the error handler.
-const handlerPatience = time.Second
+// handlerPatience bounds the wait for the error handler, limitPatience where
+// there may be nothing to wait for.
+const (
+	handlerPatience = time.Second
+	limitPatience   = 250 * time.Millisecond
+)
 
 type refusal struct {
-	number  uint64
-	kind    refusedKind
+	kind    refusedKind // zero: the server's words are not understood
 	subject string
 	err     error
 }
@@ -42,9 +47,8 @@ type refusal struct {
 // refusals is what the server has refused lately.
 type refusals struct {
 	mu      sync.Mutex
-	number  uint64
+	number  uint64    // of all there ever were
 	list    []refusal // the newest last
-	last    error     // what the handler was called with last
 	changed chan struct{}
 }
 
@@ -64,26 +68,26 @@ var refusedSubject = regexp.MustCompile(`(?i)\b(publish|subscription) to "([^" ]
 func (r *refusals) note(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kind, subject := refusedKind(0), ""
+	var kind refusedKind
+	var subject string
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		if m := refusedSubject.FindStringSubmatch(err.Error()); m != nil {
 			kind, subject = refusedPublish, m[2]
-			if m[1][0] == 's' || m[1][0] == 'S' {
+			if strings.EqualFold(m[1], "subscription") {
 				kind = refusedSubscribe
 			}
 		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		kind = refusedLimit
+	default:
+		return
 	}
-	if kind != 0 {
-		r.number++
-		if len(r.list) >= keptRefusals {
-			r.list = append(r.list[:0:0], r.list[len(r.list)/2:]...)
-		}
-		r.list = append(r.list, refusal{number: r.number, kind: kind, subject: subject, err: err})
+	r.number++
+	if len(r.list) >= keptRefusals {
+		r.list = append(r.list[:0:0], r.list[len(r.list)/2:]...)
 	}
-	r.last = err
+	r.list = append(r.list, refusal{kind: kind, subject: subject, err: err})
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -96,18 +100,23 @@ func (r *refusals) mark(nc *nats.Conn) mark {
 	return m
 }
 
-// since returns what was refused since the mark, after a flush.
-func (r *refusals) since(ctx context.Context, m mark, s *session) refusedSince {
+// since returns what was refused since the mark, after a flush. joining says that
+// there were subscriptions in between.
+func (r *refusals) since(ctx context.Context, m mark, s *session, joining bool) refusedSince {
 	last := s.nc.LastError()
 	told := func() bool { return true }
+	patience := time.NewTimer(handlerPatience)
 	switch {
 	case errors.Is(last, nats.ErrPermissionViolation) && !same(last, m.last):
-		told = func() bool { return same(last, r.last) }
-	case errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
-		// Always the same value: it may be an old one.
+		told = func() bool {
+			return slices.ContainsFunc(r.list, func(of refusal) bool { return same(of.err, last) })
+		}
+	case joining && errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
+		// Always the same value, which may be of long ago. A connection that
+		// was once refused subscriptions for their number is slow at others.
 		told = func() bool { return r.number > m.number }
+		patience.Reset(limitPatience)
 	}
-	patience := time.NewTimer(handlerPatience)
 	defer patience.Stop()
 	for {
 		r.mu.Lock()

@@ -201,7 +201,7 @@ func (c *control) serve(requests []*request) {
 	err := s.flush(settlePatience)
 	refused := refusedSince(nil)
 	if err == nil {
-		refused = b.refusals.since(b.ctx, m, s)
+		refused = b.refusals.since(b.ctx, m, s, true)
 		err = refused.limit()
 	}
 	for _, r := range joins {

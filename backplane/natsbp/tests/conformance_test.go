@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func mustNew(t testing.TB, cfg natsbp.Config) *natsbp.Backplane {
 	t.Helper()
 	if cfg.ProbeInterval == 0 {
 		cfg.ProbeInterval, cfg.ProbeTimeout = 200*time.Millisecond, 2*time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	b, err := natsbp.New(cfg)
 	if err != nil {

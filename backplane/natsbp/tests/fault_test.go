@@ -1,0 +1,141 @@
+package tests
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
+	"forge.lthn.ai/core/go-ws/backplane/tests/traffic"
+	"forge.lthn.ai/core/go-ws/hub"
+)
+
+// busy runs bare members, so that what comes twice is seen.
+func busy(t *testing.T, address func(member int) string) *traffic.Run {
+	t.Helper()
+	members := 0
+	return traffic.Start(t, traffic.Config{
+		Bare:    true,
+		Members: 3,
+		New: func(t testing.TB) hub.Backplane {
+			b := mustNew(t, natsbp.Config{URL: urlOf(address(members))})
+			members++
+			return b
+		},
+		// A freeze that holds what was sent lets go of it later.
+		LateAfterError: true,
+	})
+}
+
+// bitten waits until every member has heard of the fault.
+func bitten(r *traffic.Run, times int) {
+	r.Until("every member Disrupted", func() bool {
+		for _, m := range r.Members() {
+			if disrupted, _ := m.Signals(); disrupted < times {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestARestartedServerLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
+	s := startServer(t, server.Options{})
+	at, on := address(s), port(s)
+	run := busy(t, func(int) string { return at })
+	for round := range 3 {
+		away := run.Begin("server restarted")
+		stopServer(s)
+		bitten(run, round+1)
+		s = startServer(t, server.Options{Port: on})
+		t.Logf("everything flowed again %v after the server was back", away.End())
+	}
+	report := run.Stop()
+	report.Check()
+	if len(report.Failed) == 0 {
+		t.Error("publishes that failed while the server was away: got none, so the fault has not bitten")
+	}
+}
+
+func TestABrokenConnectionLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
+	for name, f := range map[string]struct{ on, off func(*netfault.Proxy) }{
+		"Cut":     {func(p *netfault.Proxy) { p.Cut() }, func(*netfault.Proxy) {}},
+		"Reset":   {func(p *netfault.Proxy) { p.Reset() }, func(*netfault.Proxy) {}},
+		"Refused": refuse,
+		"Frozen":  freeze(netfault.Swallow),
+		"Held":    freeze(netfault.Hold),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := startProxy(t, address(startServer(t, server.Options{})))
+			run := busy(t, func(int) string { return p.Addr() })
+			for round := range 2 {
+				away := run.Begin(name)
+				f.on(p)
+				start := time.Now()
+				bitten(run, round+1)
+				t.Logf("noticed by all after %v", time.Since(start))
+				f.off(p)
+				t.Logf("everything flowed again after another %v", away.End())
+			}
+			run.Stop().Check()
+		})
+	}
+}
+
+// A connection that is slow, but well, is left alone.
+func TestASlowConnectionLosesNothing(t *testing.T) {
+	p := startProxy(t, address(startServer(t, server.Options{})))
+	run := busy(t, func(int) string { return p.Addr() })
+	p.Delay(100 * time.Millisecond)
+	run.Flow()
+	run.Flow()
+	p.Delay(0)
+	report := run.Stop()
+	report.Check()
+	for _, s := range report.Signals {
+		if s.Disrupted != nil {
+			t.Errorf("signal on a slow connection: got Disrupted(%v), want none", s.Disrupted)
+		}
+	}
+}
+
+// Those on the node that stops go to another; the others notice nothing.
+func TestAStoppedNodeOfAClusterIsLeftForAnother(t *testing.T) {
+	nodes := startCluster(t)
+	run := busy(t, func(member int) string { return nodes[member%len(nodes)].proxy.Addr() })
+	before := make(map[int]int)
+	for _, m := range run.Members() {
+		before[m.ID()], _ = m.Signals()
+	}
+	away := run.Begin("node stopped")
+	stopServer(nodes[0].Server)
+	run.Until("the member of the stopped node Disrupted", func() bool {
+		disrupted, _ := run.Members()[0].Signals()
+		return disrupted > before[0]
+	})
+	t.Logf("everything flowed again after %v", away.End())
+	run.Stop().Check()
+	for _, m := range run.Members()[1:] {
+		if disrupted, _ := m.Signals(); disrupted > before[m.ID()] {
+			t.Errorf("member %d, on another node: got Disrupted, want nothing", m.ID())
+		}
+	}
+}
+
+// Closing waits for nothing that only a silent server could end.
+func TestCloseIsPromptWhileTheServerIsSilent(t *testing.T) {
+	p := startProxy(t, address(startServer(t, server.Options{})))
+	silent := connected(t, natsbp.Config{URL: urlOf(p.Addr()), ProbeInterval: -1})
+	p.Freeze(netfault.Swallow)
+	away := newMember(t, natsbp.Config{URL: urlOf(p.Addr())})
+	away.start()
+	for name, m := range map[string]*member{"connected": silent, "never connected": away} {
+		start := time.Now()
+		if err := m.Close(); err != nil {
+			t.Errorf("%s: Close: got %v, want nil", name, err)
+		}
+		t.Logf("%s: closed after %v", name, time.Since(start))
+	}
+}
