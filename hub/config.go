@@ -70,6 +70,13 @@ type Config struct {
 	// Without OnMessage such frames are answered with ErrorUnknownType.
 	OnMessage func(ctx context.Context, c *Client, f wire.Frame) (*Message, error)
 
+	// OnBackplaneHealth is told when Stats.Backplane.Healthy changes: nil when it
+	// has become true, an error that says why when it has become false. A hub
+	// begins unhealthy, and says nothing of that. Its calls come one after another, on
+	// a goroutine of their own: while one blocks nothing else does, but for the end
+	// of Run, and of what changes meanwhile only the last is told.
+	OnBackplaneHealth func(err error)
+
 	// HeartbeatInterval is how often each client is pinged; the pings of all
 	// clients are spread over it. Default 30 s; negative: never.
 	HeartbeatInterval time.Duration

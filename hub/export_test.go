@@ -42,6 +42,11 @@ const (
 	MaxLingering  = maxLingering
 	FirstBackoff  = firstBackoff
 	MaxBackoff    = maxBackoff
+
+	MaxPeers     = maxPeers
+	AskBurst     = askBurst
+	AnswerBurst  = answerBurst
+	MaxGathering = maxGathering
 )
 
 func (h *Hub) OriginAllowed(r *http.Request) bool       { return h.originAllowed(r) }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -45,6 +46,10 @@ type interest struct {
 	// restored: the adapter says that its subscriptions are live. disrupted: it
 	// said so once, and that they are not any more.
 	restored, disrupted bool
+	// disruption is why it is not restored, refusal why topics were not joined.
+	disruption, refusal error
+	// deaf, if not nil, says that nothing comes, whatever the adapter says.
+	deaf error
 	// connected: it was restored once.
 	connected bool
 	// pending and local count the topics that are not live, and those of them
@@ -149,6 +154,7 @@ func (in *interest) joinLocked(t *topic) {
 		in.local++
 		in.retryLaterLocked()
 		in.poke()
+		in.hub.backplaneChanged()
 		return
 	}
 	t.state = topicJoining
@@ -162,7 +168,7 @@ func (in *interest) joinLocked(t *topic) {
 func (in *interest) await(ctx context.Context, t *topic) (live bool, err error) {
 	for {
 		in.mu.Lock()
-		state, ready, disrupted := t.state, t.ready, in.disrupted
+		state, ready, disrupted := t.state, t.ready, in.disrupted || in.deaf != nil
 		in.mu.Unlock()
 		switch state {
 		case topicLive, topicLingering:
@@ -199,6 +205,7 @@ func (in *interest) release(t *topic) {
 func (in *interest) dropLocalLocked(t *topic) {
 	in.local--
 	in.pending--
+	in.hub.backplaneChanged()
 	if t.unsure {
 		in.lingerLocked(t)
 		return
@@ -238,10 +245,43 @@ func (in *interest) find(name Topic) *topic {
 	return in.topics[name]
 }
 
-func (in *interest) healthy() bool {
+// unhealthy says why not every subscription is live, as far as is known, and nil
+// when all are.
+func (in *interest) unhealthy() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.restored && in.local == 0
+	switch {
+	case !in.restored && in.disruption == nil:
+		return fmt.Errorf("hub: the backplane has not connected yet: %w", ErrUnavailable)
+	case !in.restored:
+		return fmt.Errorf("hub: the backplane is disrupted: %w", in.disruption)
+	case in.deaf != nil:
+		return in.deaf
+	case in.local > 0 && in.refusal != nil:
+		return fmt.Errorf("hub: %d topics are not subscribed: %w", in.local, in.refusal)
+	case in.local > 0:
+		return fmt.Errorf("hub: %d topics are not subscribed", in.local)
+	}
+	return nil
+}
+
+// isLive reports whether a held topic is live.
+func (in *interest) isLive(t *topic) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.restored && t.state == topicLive
+}
+
+// setDeaf takes it that nothing comes from the backplane, or with nil that
+// something does.
+func (in *interest) setDeaf(err error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if err == nil && in.deaf == nil {
+		return
+	}
+	in.deaf = err
+	in.hub.backplaneChanged()
 }
 
 // counts returns how many topics are live, and how many wait to be.
@@ -251,15 +291,21 @@ func (in *interest) counts() (live, pending int) {
 	return len(in.topics) - in.pending, in.pending
 }
 
-// setRestored takes the adapter's word about its subscriptions, and reports
-// whether this is the first good news.
-func (in *interest) setRestored(restored bool) (first bool) {
+// setDisrupted takes the adapter's word that subscriptions are not live.
+func (in *interest) setDisrupted(err error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.restored, in.disrupted = restored, !restored
-	if !restored {
-		return false
-	}
+	in.restored, in.disrupted, in.disruption = false, true, err
+	in.hub.backplaneChanged()
+}
+
+// setRestored takes the adapter's word that its subscriptions are live, and
+// reports whether this is the first good news.
+func (in *interest) setRestored() (first bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.restored, in.disrupted, in.disruption = true, false, nil
+	in.hub.backplaneChanged()
 	first, in.connected = !in.connected, true
 	// A call that is under way may fail yet, of what was before.
 	in.backoff, in.silent = 0, false

@@ -96,6 +96,8 @@ func (in *interest) settleJoins(batch []*topic, err error) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	defer in.hub.backplaneChanged()
+	in.refusal = err
 	// Where the backplane says which topics have failed, the others are live.
 	partial, named := errors.AsType[*SubscribeError](err)
 	failed := func(t *topic) bool { return err != nil && (!named || partial.Failed[t.name] != nil) }
@@ -217,6 +219,7 @@ func (in *interest) settleLeaves(batch []*topic, err error) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	defer in.hub.backplaneChanged()
 	if err != nil {
 		in.leaveAfter = time.Now().Add(lingerTime)
 	}

@@ -32,6 +32,9 @@ func (r *receiver) Deliver(d Delivery) {
 	}
 	if e.Source == h.id {
 		// This hub's clients had it when it was published.
+		if e.Control {
+			h.fleet.echoed()
+		}
 		return
 	}
 	fresh, missed := t.sources.check(e.Source, e.Sequence)
@@ -41,6 +44,12 @@ func (r *receiver) Deliver(d Delivery) {
 	}
 	if !fresh {
 		h.count.duplicates.Add(1)
+		return
+	}
+	if e.Control {
+		if err := h.fleet.receive(d.Topic, &e); err != nil {
+			h.malformed(d.Topic, err)
+		}
 		return
 	}
 	h.deliverReceived(d.Topic, &e)
@@ -53,7 +62,7 @@ func (h *Hub) deliverReceived(t Topic, e *wire.Envelope) {
 		p.to = address{kind: toChannel, name: name}
 	case t == wire.TopicBroadcast:
 		p.to = address{kind: toAll}
-	case e.Target != "":
+	case e.Target != "" && t != wire.TopicControl:
 		p.to = address{kind: toClient, name: e.Target, hub: h.id}
 	default:
 		user, ok := wire.TopicUser(string(t))
@@ -92,7 +101,7 @@ func (h *Hub) foreign(d Delivery) (wire.Envelope, error) {
 	if err != nil {
 		return wire.Envelope{}, err
 	}
-	if strings.HasPrefix(string(d.Topic), wire.HubTopic("")) || !publishable(f.Type) {
+	if d.Topic == wire.TopicControl || strings.HasPrefix(string(d.Topic), wire.HubTopic("")) || !publishable(f.Type) {
 		return wire.Envelope{}, errors.New("not for programs to publish")
 	}
 	f.Channel, _ = wire.TopicChannel(string(d.Topic))
@@ -118,14 +127,14 @@ func (h *Hub) malformed(t Topic, err error) {
 func (r *receiver) Disrupted(err error) {
 	h := (*Hub)(r)
 	h.count.disruptions.Add(1)
-	h.interest.setRestored(false)
+	h.interest.setDisrupted(err)
 	h.cfg.Logger.Warn("backplane disrupted", slog.Any("error", err))
 }
 
 // Restored takes the backplane's word that every subscription is live.
 func (r *receiver) Restored() {
 	h := (*Hub)(r)
-	if h.interest.setRestored(true) {
+	if h.interest.setRestored() {
 		h.cfg.Logger.Info("backplane connected")
 	} else {
 		h.cfg.Logger.Info("backplane restored")

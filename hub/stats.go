@@ -76,6 +76,12 @@ type BackplaneStats struct {
 	Duplicates, Missed, Malformed uint64
 	// Foreign counts plain messages, published by programs that are no hubs.
 	Foreign uint64
+	// Hubs is how many hubs are known to live, this one included.
+	Hubs int
+	// ControlDropped counts what hubs say to each other and had no room here:
+	// questions past 200 a second, answers that could not be sent, hubs past
+	// 10,000.
+	ControlDropped uint64
 }
 
 // counters are the hub's, in one place. All are atomic: they are touched from
@@ -89,6 +95,7 @@ type counters struct {
 	callbackErrors                         atomic.Uint64
 	disruptions, publishErrors, duplicates atomic.Uint64
 	missed, malformed, foreign             atomic.Uint64
+	controlDropped                         atomic.Uint64
 	refused                                [len(refusalCauses)]atomic.Uint64
 	disconnected                           [len(disconnectReasons)]atomic.Uint64
 	handshakes                             atomic.Int64
@@ -157,6 +164,8 @@ func (h *Hub) Stats() Stats {
 			Missed:        n.missed.Load(),
 			Malformed:     n.malformed.Load(),
 			Foreign:       n.foreign.Load(),
+
+			ControlDropped: n.controlDropped.Load(),
 		},
 	}
 	for i, cause := range refusalCauses {
@@ -171,7 +180,8 @@ func (h *Hub) Stats() Stats {
 	}
 	if h.interest != nil {
 		s.Backplane.Configured = true
-		s.Backplane.Healthy = h.interest.healthy()
+		s.Backplane.Healthy = h.interest.unhealthy() == nil
+		s.Backplane.Hubs = h.fleet.known()
 		s.Backplane.Topics, s.Backplane.TopicsPending = h.interest.counts()
 	}
 	return s

@@ -43,16 +43,18 @@ type dropped struct {
 }
 
 type broker struct {
-	Configured    bool   `json:"configured"`
-	Healthy       bool   `json:"healthy"`
-	Topics        int    `json:"topics"`
-	TopicsPending int    `json:"topicsPending"`
-	Disruptions   uint64 `json:"disruptions"`
-	PublishErrors uint64 `json:"publishErrors"`
-	Duplicates    uint64 `json:"duplicates"`
-	Missed        uint64 `json:"missed"`
-	Malformed     uint64 `json:"malformed"`
-	Foreign       uint64 `json:"foreign"`
+	Configured     bool   `json:"configured"`
+	Healthy        bool   `json:"healthy"`
+	Topics         int    `json:"topics"`
+	TopicsPending  int    `json:"topicsPending"`
+	Disruptions    uint64 `json:"disruptions"`
+	PublishErrors  uint64 `json:"publishErrors"`
+	Duplicates     uint64 `json:"duplicates"`
+	Missed         uint64 `json:"missed"`
+	Malformed      uint64 `json:"malformed"`
+	Foreign        uint64 `json:"foreign"`
+	Hubs           int    `json:"hubs"`
+	ControlDropped uint64 `json:"controlDropped"`
 }
 
 type channelFigure struct {
