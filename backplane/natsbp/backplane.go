@@ -157,9 +157,6 @@ func (b *Backplane) open(r hub.BackplaneReceiver) error {
 		return errors.New("started before")
 	}
 	b.receiver = r
-	if b.cfg.Conn != nil {
-		b.chainErrorHandler(b.cfg.Conn)
-	}
 	for range publishers {
 		b.wait.Go(b.publish)
 	}

@@ -73,6 +73,7 @@ func (c *control) again(after time.Duration) { c.retry.Reset(after) }
 func (c *control) connect() bool {
 	b := c.b
 	if b.cfg.Conn != nil {
+		b.chainErrorHandler(b.cfg.Conn)
 		c.attach(b.cfg.Conn)
 		return true
 	}

@@ -104,39 +104,44 @@ func (r *refusals) mark(nc *nats.Conn) mark {
 // there were subscriptions in between.
 func (r *refusals) since(ctx context.Context, m mark, s *session, joining bool) refusedSince {
 	last := s.nc.LastError()
-	told := func() bool { return true }
-	patience := time.NewTimer(handlerPatience)
 	switch {
 	case errors.Is(last, nats.ErrPermissionViolation) && !same(last, m.last):
-		told = func() bool {
+		r.wait(ctx, s, handlerPatience, func() bool {
 			return slices.ContainsFunc(r.list, func(of refusal) bool { return same(of.err, last) })
-		}
+		})
 	case joining && errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
 		// Always the same value, which may be of long ago. A connection that
 		// was once refused subscriptions for their number is slow at others.
-		told = func() bool { return r.number > m.number }
-		patience.Reset(limitPatience)
+		r.wait(ctx, s, limitPatience, func() bool { return r.number > m.number })
 	}
-	defer patience.Stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.number == m.number {
+		return nil
+	}
+	return slices.Clone(r.list[max(0, len(r.list)-int(r.number-m.number)):])
+}
+
+// wait waits for the handler, until a condition holds, which is asked with r
+// locked.
+func (r *refusals) wait(ctx context.Context, s *session, patience time.Duration, told func() bool) {
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
 	for {
 		r.mu.Lock()
 		ok, changed := told(), r.changed
-		var found refusedSince
-		if r.number > m.number {
-			found = append(found, r.list[max(0, len(r.list)-int(r.number-m.number)):]...)
-		}
 		r.mu.Unlock()
 		if ok {
-			return found
+			return
 		}
 		select {
 		case <-changed:
-		case <-patience.C:
-			return found
+		case <-timeout.C:
+			return
 		case <-s.ended:
-			return found
+			return
 		case <-ctx.Done():
-			return found
+			return
 		}
 	}
 }

@@ -80,7 +80,10 @@ func freeze(m netfault.Mode) fault {
 }
 
 func behindProxy(t testing.TB, f fault) hubtest.BackplaneHarness {
-	p := startProxy(t, address(startServer(t, server.Options{})))
+	return behind(startProxy(t, address(startServer(t, server.Options{}))), f)
+}
+
+func behind(p *netfault.Proxy, f fault) hubtest.BackplaneHarness {
 	return hubtest.BackplaneHarness{
 		New:            func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: urlOf(p.Addr())}) },
 		Break:          func(testing.TB) { f.on(p) },

@@ -226,6 +226,51 @@ func TestPublishObeysItsContextWhileTheSocketIsFull(t *testing.T) {
 	all.Wait()
 }
 
+// The client goes on after a write that has timed out, without what it was to
+// write; the PING behind it would speak for what was lost.
+func TestAWriteThatTimedOutAcknowledgesNothing(t *testing.T) {
+	s := startServer(t, server.Options{})
+	p := startProxy(t, address(s))
+	pub := connected(t, natsbp.Config{
+		URL: urlOf(p.Addr()), Options: []nats.Option{nats.FlusherTimeout(100 * time.Millisecond)}, ProbeInterval: -1,
+	})
+	sub := connected(t, natsbp.Config{URL: urlOf(address(s))})
+	sub.join("c:x")
+	p.Freeze(netfault.Hold)
+	var mu sync.Mutex
+	var acknowledged []string
+	failed := make(chan struct{})
+	var once sync.Once
+	var all sync.WaitGroup
+	padding := strings.Repeat("x", 256<<10)
+	for g := range 64 {
+		all.Go(func() {
+			envelope := fmt.Sprint(g, padding)
+			if err := pub.try(within(t, hang), "c:x", envelope); err != nil {
+				once.Do(func() { close(failed) })
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			acknowledged = append(acknowledged, envelope)
+		})
+	}
+	<-failed // a write has timed out, and the connection has ended by it
+	p.Thaw()
+	all.Wait()
+	for range 10 {
+		pub.await("Restored last", func(m *member) bool { return m.signals[len(m.signals)-1] == "Restored" })
+		if err := pub.try(within(t, hang), "c:x", "end"); err == nil {
+			break
+		}
+	}
+	sub.arrives("c:x", "end")
+	for _, e := range acknowledged {
+		sub.arrives("c:x", e)
+	}
+	t.Logf("%d acknowledged", len(acknowledged))
+}
+
 // What an access list forbids is told to whoever published it, and nobody else.
 func TestARefusedPublicationSaysSo(t *testing.T) {
 	s := startServer(t, server.Options{Users: []*server.User{{

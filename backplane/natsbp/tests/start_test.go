@@ -1,0 +1,219 @@
+package tests
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
+	"forge.lthn.ai/core/go-ws/hub"
+)
+
+// freePort is one where nobody listens.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func TestAServerThatComesLaterIsFound(t *testing.T) {
+	on := freePort(t)
+	m := newMember(t, natsbp.Config{URL: urlOf(fmt.Sprintf("127.0.0.1:%d", on))})
+	m.start()
+	if got := m.Stats(); got.Connected {
+		t.Errorf("Stats before there is a server: got %+v, want it not connected", got)
+	}
+	s := startServer(t, server.Options{Port: on, ServerName: "late"})
+	m.await("Restored", func(m *member) bool { return m.restored > 0 })
+	m.join("c:x")
+	m.publish("c:x", "end")
+	m.arrives("c:x", "end")
+	if got := m.said(); len(got) != 1 {
+		t.Errorf("signals: got %q, want one Restored", got)
+	}
+	if got := m.Stats(); !got.Connected || got.Server != s.Name() || got.Sessions != 1 {
+		t.Errorf("Stats: got %+v, want it connected to %s, once", got, s.Name())
+	}
+}
+
+func TestStartFailsWhereThatIsAskedFor(t *testing.T) {
+	p := startProxy(t, address(startServer(t, server.Options{})))
+	there := newMember(t, natsbp.Config{URL: urlOf(p.Addr()), FailWhenAway: true})
+	there.start()
+	there.await("Restored", func(m *member) bool { return m.restored > 0 })
+	p.Freeze(netfault.Swallow)
+	for name, url := range map[string]string{
+		"nobody listens":  urlOf(fmt.Sprintf("127.0.0.1:%d", freePort(t))),
+		"nobody answers":  urlOf(p.Addr()),
+		"no such machine": "nats://host.invalid:4222",
+	} {
+		m := newMember(t, natsbp.Config{URL: url, FailWhenAway: true})
+		if err := m.Start(within(t, time.Second), m); err == nil {
+			t.Errorf("%s: Start: got nil, want an error", name)
+		} else {
+			t.Logf("%s: %v", name, err)
+		}
+	}
+}
+
+const password = "hunter2"
+
+// Whatever goes wrong: neither errors nor log lines hold a password or a token.
+func TestWrongCredentialsAreSaidAndNeverShown(t *testing.T) {
+	s := startServer(t, server.Options{Users: []*server.User{{Username: "hub", Password: "right"}}})
+	at := address(s)
+	for name, cfg := range map[string]natsbp.Config{
+		"password in the URL":   {URL: "nats://hub:" + password + "@" + at},
+		"token in the URL":      {URL: "nats://" + password + "@" + at},
+		"password as an option": {URL: urlOf(at), Options: []nats.Option{nats.UserInfo("hub", password)}},
+		"token as an option":    {URL: urlOf(at), Options: []nats.Option{nats.Token(password)}},
+		"two servers":           {URL: "nats://hub:" + password + "@" + at + ",nats://hub:" + password + "@" + at},
+		"none":                  {URL: urlOf(at)},
+	} {
+		log := &logged{}
+		cfg.Logger = log.logger()
+		m := newMember(t, cfg)
+		err := m.Start(within(t, hang), m)
+		if err == nil {
+			t.Errorf("%s: Start: got nil, want an error", name)
+			continue
+		}
+		if want := "refuses the credentials"; !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: Start: got %q, want it to say %q", name, err, want)
+		}
+		if all := err.Error() + log.String(); strings.Contains(all, password) {
+			t.Errorf("%s: got %q, want no password in it", name, all)
+		}
+	}
+}
+
+// The password is changed while the hub runs, and changed back.
+func TestCredentialsThatAreRefusedLaterAreTriedForEver(t *testing.T) {
+	users := func(p string) []*server.User { return []*server.User{{Username: "hub", Password: p}} }
+	s := startServer(t, server.Options{Users: users(password)})
+	at, on := address(s), port(s)
+	log := &logged{}
+	m := connected(t, natsbp.Config{URL: "nats://hub:" + password + "@" + at, Logger: log.logger()})
+	m.join("c:x")
+	stopServer(s)
+	s = startServer(t, server.Options{Port: on, Users: users("another")})
+	eventually(t, "a log line about the credentials", func() bool {
+		return strings.Contains(log.String(), "refuses the credentials")
+	})
+	if err := m.try(context.Background(), "c:x", "1"); !errors.Is(err, hub.ErrUnavailable) {
+		t.Errorf("Publish meanwhile: got %v, want %v", err, hub.ErrUnavailable)
+	}
+	stopServer(s)
+	startServer(t, server.Options{Port: on, Users: users(password)})
+	m.await("Restored again", func(m *member) bool { return m.restored > 1 })
+	m.publish("c:x", "end")
+	m.arrives("c:x", "end")
+	if strings.Contains(log.String(), password) {
+		t.Errorf("log: got %q, want no password in it", log)
+	}
+}
+
+// The server ends the connection with an error after which the client gives up
+// for good: a topic's subject that is longer than this server's control line.
+func TestAConnectionThatTheClientGivesUpIsMadeAnew(t *testing.T) {
+	s := startServer(t, server.Options{MaxControlLine: 512})
+	m := connected(t, natsbp.Config{URL: urlOf(address(s))})
+	m.join("c:x")
+	for round := range 3 {
+		if err := m.try(within(t, hang), hub.Topic("c:"+strings.Repeat(" ", 500)), "x"); err == nil {
+			t.Error("Publish on a subject that is too long for the server: got nil, want an error")
+		}
+		m.await("Restored again", func(m *member) bool { return m.restored > round+1 })
+		m.publish("c:x", fmt.Sprint("end ", round))
+		m.arrives("c:x", fmt.Sprint("end ", round))
+	}
+}
+
+// The server's settings that lose messages are said.
+func TestTheServerIsLookedAt(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		options server.Options
+		url     string
+		want    []string
+		not     string
+	}{
+		{name: "ordinary", want: []string{"connected", "max_payload=1048576", "version=" + server.VERSION}, not: "level=WARN"},
+		{name: "small payloads", options: server.Options{MaxPayload: 4096}, want: []string{"level=WARN", "max_payload is small"}},
+		{name: "alone in a cluster", want: []string{"level=WARN", "names no other server"}, options: server.Options{
+			Cluster: server.ClusterOpts{Name: "lonely", Host: "127.0.0.1", Port: server.RANDOM_PORT, NoAdvertise: true},
+		}},
+		{name: "no probes", url: "nats://hub:secret@", want: []string{"level=WARN", "refuses the probe", "ws.>"}, options: server.Options{
+			Users: []*server.User{{Username: "hub", Password: "secret", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"ws.*"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"ws.*"}},
+			}}},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log := &logged{}
+			s := startServer(t, c.options)
+			url := c.url + address(s)
+			m := connected(t, natsbp.Config{URL: url, Logger: log.logger()})
+			m.join("c:x")
+			m.publish("c:x", "end")
+			m.arrives("c:x", "end")
+			for _, want := range c.want {
+				if !strings.Contains(log.String(), want) {
+					t.Errorf("log: got %s, want %q in it", log, want)
+				}
+			}
+			if c.not != "" && strings.Contains(log.String(), c.not) {
+				t.Errorf("log: got %s, want no %q in it", log, c.not)
+			}
+		})
+	}
+}
+
+// Without probes an idle backplane lives on too.
+func TestARefusedProbeDoesNotEndTheConnection(t *testing.T) {
+	s := startServer(t, server.Options{Users: []*server.User{{Username: "hub", Password: "secret", Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"ws.*"}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"ws.>"}},
+	}}}})
+	m := connected(t, natsbp.Config{
+		URL: "nats://hub:secret@" + address(s), ProbeInterval: 10 * time.Millisecond, ProbeTimeout: 50 * time.Millisecond,
+	})
+	// Long enough for a probe to be missed, several times.
+	wait := time.NewTimer(500 * time.Millisecond)
+	<-wait.C
+	if got := m.said(); len(got) != 1 {
+		t.Errorf("signals: got %q, want one Restored", got)
+	}
+}
+
+// Credentials in the URL, a log at its chattiest: nothing shows.
+func TestLogsOfAConnectionShowNoSecret(t *testing.T) {
+	s := startServer(t, server.Options{Authorization: password})
+	at, on := address(s), port(s)
+	log := &logged{}
+	before := slog.Default()
+	slog.SetDefault(log.logger())
+	defer slog.SetDefault(before)
+	m := connected(t, natsbp.Config{URL: "nats://" + password + "@" + at, Logger: log.logger()})
+	stopServer(s)
+	m.await("Disrupted", func(m *member) bool { return m.disrupted > 0 })
+	startServer(t, server.Options{Port: on, Authorization: password})
+	m.await("Restored again", func(m *member) bool { return m.restored > 1 })
+	if all := log.String() + fmt.Sprint(m.said()); strings.Contains(all, password) {
+		t.Errorf("log and signals: got %q, want no token in it", all)
+	}
+}
