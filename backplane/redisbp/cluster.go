@@ -13,7 +13,7 @@ const (
 	// lookInterval is how often the Cluster's layout is compared with ours;
 	// lookHurry while something is missing.
 	lookInterval = time.Second
-	lookHurry    = 100 * time.Millisecond
+	lookHurry    = 50 * time.Millisecond
 )
 
 // followCluster gives each partition to the node that serves it, for as long as

@@ -42,9 +42,15 @@ const (
 	maxBehind = 10
 )
 
+// failoverAddr is the address that go-redis gives to a client of Sentinels.
+const failoverAddr = "FailoverClient"
+
 // linkLocked makes a link; start runs it.
 func (b *Backplane) linkLocked(node *redis.Client) *link {
 	l := &link{b: b, node: node, addr: node.Options().Addr}
+	if l.addr == failoverAddr {
+		l.addr = "the Sentinels' master"
+	}
 	l.ctx, l.cancel = context.WithCancel(b.ctx)
 	l.lane = newLane(l)
 	b.links[l.addr] = l

@@ -10,8 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// maxHops is how often a publication follows a partition that changes hands.
-const maxHops = 5
+// maxWander is how long a publication follows a partition that changes hands,
+// where its context does not end before.
+const maxWander = 3 * time.Second
 
 // Publish hands one publication to the node that serves its topic, in a pipeline
 // that it shares with others, and returns when the node has answered: what was
@@ -36,8 +37,8 @@ func (b *Backplane) publish(ctx context.Context, p hub.Publication) error {
 		return fmt.Errorf("log %q: redisbp keeps no history", p.Log)
 	}
 	channel, at := b.names.channel(p.Topic)
-	var last error
-	for range maxHops {
+	end := time.Now().Add(maxWander)
+	for {
 		l, changed, err := b.owner(at)
 		if err != nil {
 			return err
@@ -45,24 +46,23 @@ func (b *Backplane) publish(ctx context.Context, p hub.Publication) error {
 		if l == nil {
 			return notSent(errors.New("no node is known to serve the topic"))
 		}
-		last = l.lane.publish(ctx, channel, p.Envelope)
-		if last == nil || !redirected(last) {
-			return last
+		err = l.lane.publish(ctx, channel, p.Envelope)
+		if err == nil || !redirected(err) {
+			return err
 		}
 		// The node did nothing. Somebody else has the partition, or will.
-		b.misplaced(at, l, last)
-		pause := time.NewTimer(stateReloadInterval)
+		b.misplaced(at, l, err)
+		pause := time.NewTimer(lookHurry)
 		select {
 		case <-changed:
 		case <-pause.C:
 		case <-ctx.Done():
 		}
 		pause.Stop()
-		if ctx.Err() != nil {
-			break
+		if ctx.Err() != nil || time.Now().After(end) {
+			return notSent(err)
 		}
 	}
-	return notSent(last)
 }
 
 // redirected reports whether a node says that it serves the slot not at all, or
