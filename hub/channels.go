@@ -170,9 +170,9 @@ func (ch *channel) deliverLocked(h *Hub, f *fanOut, frame Frame, key string) {
 	}
 	f.queued += following
 	kept := apart[:0]
-	for _, sub := range apart {
-		if !sub.left && !f.add(h, sub.client, frame, key, sub) {
-			kept = append(kept, sub)
+	for _, l := range apart {
+		if !f.add(h, l.client, frame, key, source{&ch.stream, l.sub}) {
+			kept = append(kept, l)
 		}
 	}
 	clear(apart[len(kept):])

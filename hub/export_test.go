@@ -111,7 +111,7 @@ func NewOutbox(cfg Config) *Outbox {
 }
 
 func (b *Outbox) Append(f Frame, key string) appendOutcome {
-	return b.o.append(&b.cfg, &b.n, f, key, nil)
+	return b.o.append(&b.cfg, &b.n, f, key, source{})
 }
 
 func (b *Outbox) Take() []Frame {
@@ -205,7 +205,7 @@ func (c *Crowd) Publish(channel string, frame Frame, key string) (queued int, sc
 // Send puts a message into one client's outbox.
 func (c *Crowd) Send(i int, frame Frame, key string) (queued int, scheduled, overflowed []int) {
 	var f fanOut
-	f.add(c.h, c.clients[i], frame, key, nil)
+	f.add(c.h, c.clients[i], frame, key, source{})
 	return c.outcome(&f)
 }
 

@@ -11,11 +11,10 @@ type fanOut struct {
 	overflowed []*Client
 }
 
-// add puts the message into a client's outbox. sub is the subscription that it
-// comes by, nil if it comes by none. It reports whether the client follows the
-// channel's stream from now on.
-func (f *fanOut) add(h *Hub, c *Client, frame Frame, key string, sub *subscription) (follows bool) {
-	switch c.out.append(&h.cfg, &h.count, frame, key, sub) {
+// add puts the message into a client's outbox and reports whether the client
+// follows the channel's stream from now on.
+func (f *fanOut) add(h *Hub, c *Client, frame Frame, key string, by source) (follows bool) {
+	switch c.out.append(&h.cfg, &h.count, frame, key, by) {
 	case appendFollows:
 		f.queued++
 		return true
@@ -53,7 +52,7 @@ func (f *fanOut) finish(h *Hub) int {
 // sendTo queues a frame for one client and reports whether it was queued.
 func (h *Hub) sendTo(c *Client, frame Frame) bool {
 	var f fanOut
-	f.add(h, c, frame, "", nil)
+	f.add(h, c, frame, "", source{})
 	f.schedule(h)
 	return f.finish(h) == 1
 }

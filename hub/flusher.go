@@ -131,4 +131,4 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 
 // maxBatchMemory is the longest batch, in messages, whose memory a worker
 // keeps.
-const maxBatchMemory = 8192
+const maxBatchMemory = 1024

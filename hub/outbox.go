@@ -78,9 +78,15 @@ const (
 	appendOverflow
 )
 
-// append adds a message. sub is the subscription that it comes by, whose
-// channel's lock is held; nil if it comes by none. It does not block.
-func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, sub *subscription) appendOutcome {
+// source is what a message comes by: a subscription and its channel's stream,
+// with the channel's lock held. It is zero for a message that comes by none.
+type source struct {
+	stream *stream
+	sub    *subscription
+}
+
+// append adds a message. It does not block.
+func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, by source) appendOutcome {
 	size := frame.Size()
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -88,7 +94,7 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, sub *
 		return appendSealed
 	}
 	o.partLocked()
-	if sub != nil && o.followLocked(cfg, frame, size, sub) {
+	if o.followLocked(cfg, frame, size, by) {
 		return appendFollows
 	}
 	switch cfg.Overflow {
@@ -116,12 +122,10 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, sub *
 		}
 		o.keys[key] = o.base + uint64(len(o.queue))
 	}
+	o.roomLocked()
 	o.queue = append(o.queue, frame)
 	o.bytes += size
-	o.last = nil
-	if sub != nil {
-		o.last = &sub.channel.stream
-	}
+	o.last = by.stream
 	if o.state == outboxIdle {
 		o.state = outboxScheduled
 		return appendedSchedule
@@ -132,15 +136,14 @@ func (o *outbox) append(cfg *Config, n *counters, frame Frame, key string, sub *
 // followLocked lets the outbox follow a channel's stream if a message of that
 // channel waits already, with nothing after it, and there is room for all that
 // a stream may hold.
-func (o *outbox) followLocked(cfg *Config, frame Frame, size int, sub *subscription) bool {
-	s := &sub.channel.stream
-	if o.last != s || len(o.queue) == 0 || cfg.Overflow == OverflowKeepLatest ||
+func (o *outbox) followLocked(cfg *Config, frame Frame, size int, by source) bool {
+	if by.stream == nil || o.last != by.stream || len(o.queue) == 0 || cfg.Overflow == OverflowKeepLatest ||
 		o.fullLocked(cfg, cfg.OutboxMessages/streamShare, cfg.OutboxBytes/streamShare) {
 		return false
 	}
-	place, ok := s.join(cfg, frame, size)
+	place, ok := by.stream.join(cfg, frame, size)
 	if ok {
-		o.follows, o.place = sub, place
+		o.follows, o.place = by.sub, place
 	}
 	return ok
 }
@@ -168,6 +171,21 @@ func (o *outbox) part(sub *subscription, leaves bool) bool {
 	o.bytes += bytes
 	o.follows = nil
 	return true
+}
+
+// longQueue is the length of the queues that go from one outbox in need to the
+// next, in messages.
+const longQueue = 256
+
+var longQueues = sync.Pool{New: func() any { return new([longQueue]Frame) }}
+
+// roomLocked moves a queue that is full, and longer than an empty outbox's, to a
+// long one.
+func (o *outbox) roomLocked() {
+	if len(o.queue) == cap(o.queue) && len(o.queue) >= keepQueue && len(o.queue) < longQueue {
+		long := longQueues.Get().(*[longQueue]Frame)
+		o.queue = append(long[:0], o.queue...)
+	}
 }
 
 // replaceLocked puts the frame in the place of one with the same key that still
@@ -228,6 +246,9 @@ func (o *outbox) take(batch []Frame) (_ []Frame, bytes int) {
 	clear(o.queue)
 	o.queue = o.queue[:0]
 	if cap(o.queue) > keepQueue {
+		if cap(o.queue) == longQueue {
+			longQueues.Put((*[longQueue]Frame)(o.queue[:longQueue]))
+		}
 		o.queue = nil
 	}
 	if o.follows != nil {

@@ -59,7 +59,7 @@ func (r *roster) deliver(h *Hub, frame Frame, key string) int {
 	var f fanOut
 	r.mu.Lock()
 	for _, c := range r.list {
-		f.add(h, c, frame, key, nil)
+		f.add(h, c, frame, key, source{})
 	}
 	f.schedule(h)
 	r.mu.Unlock()

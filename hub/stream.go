@@ -29,11 +29,18 @@ type stream struct {
 	followers int
 	// apart are the subscriptions that don't follow, and left of them those of
 	// clients that are not on the channel any more.
-	apart []*subscription
+	apart []listener
 	left  int
 	// pushed: the message that is being put through is in frames. Guarded by
 	// channel.mu.
 	pushed bool
+}
+
+// listener is a subscription with its client beside it, since to look for it
+// costs more than all else where a channel has not been in use for a while.
+type listener struct {
+	client *Client
+	sub    *subscription
 }
 
 // streamShare is the part of an outbox's bounds that a stream may fill.
@@ -47,9 +54,10 @@ func (s *stream) fitsLocked(cfg *Config, size int) bool {
 // begin puts a message through to all who follow and says how many they are,
 // and who is apart. It reports false where the stream is full: then nothing has
 // happened. It is called with channel.mu, end after it.
-func (s *stream) begin(cfg *Config, frame Frame, size int) (following int, apart []*subscription, ok bool) {
+func (s *stream) begin(cfg *Config, frame Frame, size int) (following int, apart []listener, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.tidyLocked()
 	following = s.followers
 	if following > 0 {
 		if !s.fitsLocked(cfg, size) {
@@ -58,12 +66,12 @@ func (s *stream) begin(cfg *Config, frame Frame, size int) (following int, apart
 		s.pushLocked(frame, size)
 	}
 	s.followers++
-	apart, s.apart, s.left = s.apart, nil, 0
+	apart, s.apart = s.apart, nil
 	return following, apart, true
 }
 
 // end gives back those who are apart still.
-func (s *stream) end(apart []*subscription) {
+func (s *stream) end(apart []listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.apart = append(apart, s.apart...)
@@ -103,7 +111,7 @@ func (s *stream) part(p place, queue []Frame, sub *subscription, leaves bool) (_
 	queue = append(queue, s.frames[p.index:]...)
 	bytes = s.bytes - p.bytes
 	if !leaves {
-		s.apart = append(s.apart, sub)
+		s.apart = append(s.apart, listener{sub.client, sub})
 	}
 	s.goneLocked()
 	return queue, bytes
@@ -128,7 +136,7 @@ func (s *stream) goneLocked() {
 func (s *stream) add(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.apart = append(s.apart, sub)
+	s.apart = append(s.apart, listener{sub.client, sub})
 }
 
 // forget takes word that a subscription that is apart has left the channel. It
@@ -136,18 +144,26 @@ func (s *stream) add(sub *subscription) {
 func (s *stream) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.left++; s.left <= len(s.apart)/2 {
+	if s.left++; s.left > len(s.apart)/2 {
+		s.tidyLocked()
+	}
+}
+
+// tidyLocked drops those who left.
+func (s *stream) tidyLocked() {
+	if s.left == 0 {
 		return
 	}
+	s.left = 0
 	kept := s.apart[:0]
-	for _, sub := range s.apart {
-		if !sub.left {
-			kept = append(kept, sub)
+	for _, l := range s.apart {
+		if !l.sub.left {
+			kept = append(kept, l)
 		}
 	}
 	clear(s.apart[len(kept):])
-	s.apart, s.left = kept, 0
+	s.apart = kept
 	if cap(kept) > 64 && len(kept) < cap(kept)/4 {
-		s.apart = append(make([]*subscription, 0, 2*len(kept)), kept...)
+		s.apart = append(make([]listener, 0, 2*len(kept)), kept...)
 	}
 }

@@ -83,7 +83,7 @@ func (h *Hub) attach(c *Client, channel string, held *topic, greeting func() *Fr
 	var f fanOut
 	greet := func() {
 		if frame != nil {
-			f.add(h, c, *frame, "", nil)
+			f.add(h, c, *frame, "", source{})
 			f.schedule(h)
 		}
 	}

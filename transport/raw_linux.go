@@ -34,11 +34,13 @@ func rawConn(nc net.Conn) syscall.RawConn {
 }
 
 // rawWriter writes to a non-blocking socket. It is pooled for what it has
-// gathered, and for try, which would else be allocated at each write.
+// gathered, and for its bound methods, which would else be allocated at each write.
 type rawWriter struct {
 	raw  syscall.RawConn
-	try  func(fd uintptr) bool
 	wait bool // for the socket, until it takes something
+	// The methods of these names, bound once.
+	try    func(fd uintptr) bool
+	tryNow func(fd uintptr)
 
 	// What was gathered last: the next connection often gets the same. buf are
 	// the bytes of the frames, in the form that deflate says.
@@ -53,7 +55,7 @@ type rawWriter struct {
 
 var rawWriters = sync.Pool{New: func() any {
 	w := &rawWriter{}
-	w.try = w.tryWrite
+	w.try, w.tryNow = w.tryWrite, w.tryWriteNow
 	return w
 }}
 
@@ -113,11 +115,20 @@ func (w *rawWriter) writeSome(b []byte) (int, error) { return w.do(b, true) }
 
 func (w *rawWriter) do(b []byte, wait bool) (int, error) {
 	w.b, w.n, w.err, w.wait = b, 0, nil, wait
-	if err := w.raw.Write(w.try); err != nil {
+	var err error
+	if wait {
+		err = w.raw.Write(w.try)
+	} else {
+		// Without what makes ready for waiting.
+		err = w.raw.Control(w.tryNow)
+	}
+	if err != nil {
 		return w.n, err
 	}
 	return w.n, w.err
 }
+
+func (w *rawWriter) tryWriteNow(fd uintptr) { w.tryWrite(fd) }
 
 // tryWrite is called with the socket; false waits for it to become writable.
 func (w *rawWriter) tryWrite(fd uintptr) bool {

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/control"
-	"forge.lthn.ai/core/go-ws/examples/bench/internal/process"
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/stats"
 )
 
@@ -26,6 +25,10 @@ type Load struct {
 	deflate  bool
 
 	joined int
+	// awake: it does not sleep while it waits, so that no server pays for waking
+	// it. worked is the time that it spent on what came.
+	awake  bool
+	worked time.Duration
 	// due is the number of messages that each reading client must get, and
 	// behind how many clients have fewer.
 	due, behind int
@@ -55,7 +58,8 @@ func New() (*Load, error) {
 // Answer carries out a request.
 func (l *Load) Answer(q control.LoadRequest) (a control.LoadReply, err error) {
 	l.messages, l.frames, l.bytes = 0, 0, 0
-	began, cpu := time.Now(), process.CPU()
+	l.worked = 0
+	began := time.Now()
 	switch {
 	case q.Connect != nil:
 		err = l.connect(*q.Connect)
@@ -64,7 +68,7 @@ func (l *Load) Answer(q control.LoadRequest) (a control.LoadReply, err error) {
 	default:
 		err = errors.New("load: an empty request")
 	}
-	a.Busy = float64(process.CPU()-cpu) / float64(time.Since(began))
+	a.Busy = float64(l.worked) / float64(time.Since(began))
 	if l.messages > 0 {
 		a.FrameBytes = float64(l.bytes) / float64(l.messages)
 		a.PerFrame = float64(l.messages) / float64(l.frames)
@@ -193,9 +197,17 @@ func (l *Load) poll(deadline time.Time) error {
 	if wait <= 0 {
 		return errors.New("load: time is up")
 	}
-	n, err := unix.EpollWait(l.epoll, l.events, int(wait/time.Millisecond)+1)
+	timeout := int(wait/time.Millisecond) + 1
+	if l.awake {
+		timeout = 0
+	}
+	n, err := unix.EpollWait(l.epoll, l.events, timeout)
 	if err != nil && err != unix.EINTR {
 		return fmt.Errorf("load: %w", err)
+	}
+	if n > 0 {
+		began := time.Now()
+		defer func() { l.worked += time.Since(began) }()
 	}
 	for _, e := range l.events[:max(n, 0)] {
 		if err := l.readable(l.conns[int(e.Fd)]); err != nil {
@@ -225,6 +237,8 @@ func (l *Load) expect(q control.Expect, a *control.LoadReply) error {
 			l.behind++
 		}
 	}
+	l.awake = true
+	defer func() { l.awake = false }()
 	deadline := time.Now().Add(q.Within)
 	for l.behind > 0 {
 		if err := l.poll(deadline); err != nil {
