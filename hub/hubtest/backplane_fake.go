@@ -34,6 +34,7 @@ type Broker struct {
 	mu      sync.Mutex
 	down    bool
 	members []*Backplane // those started and not closed, oldest first
+	refused map[hub.Topic]bool
 }
 
 // NewBroker makes a broker that is up.
@@ -53,6 +54,19 @@ func (b *Broker) Break() { b.set(func() { b.down = true }) }
 // Heal brings the broker back with all subscriptions, and tells every member
 // that can reach it Restored.
 func (b *Broker) Heal() { b.set(func() { b.down = false }) }
+
+// Refuse makes Subscribe fail for these topics alone, with a
+// *hub.SubscribeError, from now on: they are in a part of the broker that is
+// away, or in an access list. Without topics nothing is refused any more. What is
+// subscribed stays so.
+func (b *Broker) Refuse(topics ...hub.Topic) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused = make(map[hub.Topic]bool)
+	for _, topic := range topics {
+		b.refused[topic] = true
+	}
+}
 
 // Publish publishes as a program does that speaks to the broker itself, without
 // a hub: the envelope may be plain JSON, or rubbish.
@@ -190,7 +204,8 @@ func (m *Backplane) publish(ctx context.Context, p hub.Publication) error {
 	return nil
 }
 
-// Subscribe joins topics at once.
+// Subscribe joins topics at once. Its error is a *hub.SubscribeError where the
+// broker refuses some of them.
 func (m *Backplane) Subscribe(ctx context.Context, topics ...hub.Topic) error {
 	faults, err := m.ready(ctx)
 	if err == nil && faults.Subscribe != nil {
@@ -202,12 +217,25 @@ func (m *Backplane) Subscribe(ctx context.Context, topics ...hub.Topic) error {
 	if err != nil {
 		return fmt.Errorf("hubtest: subscribe: %w", err)
 	}
-	m.broker.mu.Lock()
-	defer m.broker.mu.Unlock()
-	for _, topic := range topics {
-		m.topics[topic] = true
+	if failed := m.join(topics); len(failed) > 0 {
+		return fmt.Errorf("hubtest: subscribe: %w", &hub.SubscribeError{Failed: failed})
 	}
 	return nil
+}
+
+// join joins the topics that the broker does not refuse.
+func (m *Backplane) join(topics []hub.Topic) (failed map[hub.Topic]error) {
+	m.broker.mu.Lock()
+	defer m.broker.mu.Unlock()
+	failed = make(map[hub.Topic]error)
+	for _, topic := range topics {
+		if m.broker.refused[topic] && !m.topics[topic] {
+			failed[topic] = errors.New("refused")
+			continue
+		}
+		m.topics[topic] = true
+	}
+	return failed
 }
 
 // Unsubscribe leaves topics at once; the broker may be down.

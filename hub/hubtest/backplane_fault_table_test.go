@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -60,9 +61,9 @@ var backplaneFaultTable = []backplaneFault{
 			return hub.Published{}, errFault
 		}
 	}},
-	{name: "envelopes are text", breaks: "EnvelopeIsUnchanged", member: changesEnvelope(func(e []byte) []byte { return bytes.ToValidUTF8(e, []byte("?")) })},
+	{name: "envelopes are text", breaks: "EnvelopeIsUnchanged", also: []string{"HubsAreOneSystem"}, member: changesEnvelope(func(e []byte) []byte { return bytes.ToValidUTF8(e, []byte("?")) })},
 	{name: "envelopes lose their line end", breaks: "EnvelopeIsUnchanged", member: changesEnvelope(func(e []byte) []byte { return bytes.TrimRight(e, "\r\n") })},
-	{name: "envelopes end at NUL", breaks: "EnvelopeIsUnchanged", member: changesEnvelope(func(e []byte) []byte { e, _, _ = bytes.Cut(e, []byte{0}); return e })},
+	{name: "envelopes end at NUL", breaks: "EnvelopeIsUnchanged", also: []string{"HubsAreOneSystem"}, member: changesEnvelope(func(e []byte) []byte { e, _, _ = bytes.Cut(e, []byte{0}); return e })},
 	{name: "empty envelopes are dropped", breaks: "EnvelopeIsUnchanged", member: func(m *faulty) {
 		m.delivering(func(d hub.Delivery) []hub.Delivery { return onlyIf(len(d.Envelope) > 0, d) })
 	}},
@@ -201,6 +202,52 @@ var backplaneFaultTable = []backplaneFault{
 		}
 	}},
 
+	{name: "all topics fail with one", breaks: "SubscribeSome", member: func(m *faulty) {
+		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
+			err := m.Backplane.Subscribe(ctx, topics...)
+			if partial, ok := errors.AsType[*hub.SubscribeError](err); ok {
+				// Some adapter undoes what it has done.
+				return errors.Join(m.Backplane.Unsubscribe(ctx, topics...), fmt.Errorf("%v", partial))
+			}
+			return err
+		}
+	}},
+	{name: "those beside topics that fail are not joined", breaks: "SubscribeSome", member: func(m *faulty) {
+		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
+			err := m.Backplane.Subscribe(ctx, topics...)
+			if _, ok := errors.AsType[*hub.SubscribeError](err); ok {
+				return errors.Join(err, m.Backplane.Unsubscribe(ctx, topics...))
+			}
+			return err
+		}
+	}},
+	{name: "a topic that fails is not named", breaks: "SubscribeSome", member: func(m *faulty) {
+		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
+			err := m.Backplane.Subscribe(ctx, topics...)
+			if partial, ok := errors.AsType[*hub.SubscribeError](err); ok {
+				delete(partial.Failed, topics[0])
+			}
+			return err
+		}
+	}},
+	{name: "topics that fail are joined later all the same", breaks: "SubscribeSome", member: func(m *faulty) {
+		var wanted []hub.Topic
+		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
+			err := m.Backplane.Subscribe(ctx, topics...)
+			if _, ok := errors.AsType[*hub.SubscribeError](err); ok {
+				wanted = topics
+			}
+			return err
+		}
+		m.w.onMend(func() {
+			// It may be closed by now.
+			_ = m.Backplane.Subscribe(context.Background(), wanted...)
+		})
+	}},
+	{name: "hubs do not hear each other", breaks: "HubsAreOneSystem", member: func(m *faulty) {
+		m.delivering(func(d hub.Delivery) []hub.Delivery { return onlyIf(d.Topic != "a:", d) })
+	}},
+
 	{name: "two are swapped after a while", breaks: "OnePublisherInOrder", member: func(m *faulty) {
 		swap := hubtest.SwapNext()
 		m.delivering(func(d hub.Delivery) []hub.Delivery {
@@ -280,14 +327,21 @@ func renamesTopic(rename func(string) string) func(*faulty) {
 		names := make(map[hub.Topic][]hub.Topic) // by what the broker calls them
 		m.publishing(func(p *hub.Publication) { p.Topic = hub.Topic(rename(string(p.Topic))) })
 		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
+			failed := make(map[hub.Topic]error)
 			for _, topic := range topics {
 				m.mu.Lock()
 				at := hub.Topic(rename(string(topic)))
 				names[at] = append(names[at], topic)
 				m.mu.Unlock()
-				if err := m.Backplane.Subscribe(ctx, at); err != nil {
+				err := m.Backplane.Subscribe(ctx, at)
+				if partial, ok := errors.AsType[*hub.SubscribeError](err); ok {
+					failed[topic] = partial
+				} else if err != nil {
 					return err
 				}
+			}
+			if len(failed) > 0 {
+				return &hub.SubscribeError{Failed: failed}
 			}
 			return nil
 		}
@@ -319,13 +373,17 @@ func renamesTopic(rename func(string) string) func(*faulty) {
 func countsSubscriptions(delivers bool) func(*faulty) {
 	return func(m *faulty) {
 		m.subscribe = func(ctx context.Context, topics []hub.Topic) error {
-			if err := m.Backplane.Subscribe(ctx, topics...); err != nil {
+			err := m.Backplane.Subscribe(ctx, topics...)
+			partial, some := errors.AsType[*hub.SubscribeError](err)
+			if err != nil && !some {
 				return err
 			}
 			for _, topic := range topics {
-				m.count(topic)
+				if !some || partial.Failed[topic] == nil {
+					m.count(topic)
+				}
 			}
-			return nil
+			return err
 		}
 		m.unsubscribe = func(ctx context.Context, topics []hub.Topic) error {
 			for _, topic := range topics {

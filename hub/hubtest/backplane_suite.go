@@ -22,6 +22,13 @@ type BackplaneHarness struct {
 	// silence, by stopping the broker) is the harness's choice; running the suite
 	// once for each is best.
 	Break, Heal func(t testing.TB)
+	// FailSome makes Subscribe fail at every member for some of the topics and not
+	// for others, as an access list does, or a part of the broker that is away, and
+	// returns those that fail: some of them, not all. The topics are "c:some-0" to
+	// "c:some-63". FailNone ends it; where nothing can, it is nil. Both are used
+	// only where Features.PartialSubscribe is declared.
+	FailSome func(t testing.TB, topics []hub.Topic) (failed []hub.Topic)
+	FailNone func(t testing.TB)
 	// Features are what the backplane can do.
 	Features BackplaneFeatures
 	// OtherGoroutine reports that a goroutine, whose stack is given, is no part
@@ -44,6 +51,10 @@ type BackplaneFeatures struct {
 	// cluster. The suite then publishes until something arrives before it goes
 	// on.
 	EventualInterest bool
+	// PartialSubscribe says that Subscribe names the topics that it could not join
+	// by a *hub.SubscribeError and joins those beside them. The harness needs
+	// FailSome.
+	PartialSubscribe bool
 	// History says that Abilities has a History.
 	History bool
 }
@@ -59,6 +70,9 @@ type BackplaneFeatures struct {
 func TestBackplane(t *testing.T, h BackplaneHarness) {
 	if h.New == nil || h.Break == nil || h.Heal == nil {
 		t.Fatal("hubtest: a BackplaneHarness needs New, Break and Heal")
+	}
+	if h.Features.PartialSubscribe && h.FailSome == nil {
+		t.Fatal("hubtest: a BackplaneHarness with the feature PartialSubscribe needs FailSome")
 	}
 	for _, c := range backplaneChecks {
 		if c.needs != nil && !c.needs(h.Features) {
@@ -96,10 +110,13 @@ var backplaneChecks = []backplaneCheck{
 	{name: "UnsubscribeStops", run: checkUnsubscribeStops},
 	{name: "UnsubscribeUnknown", run: checkUnsubscribeUnknown},
 	{name: "ConcurrentCalls", run: checkConcurrentCalls},
+	{name: "SubscribeSome", run: checkSubscribeSome, needs: func(f BackplaneFeatures) bool { return f.PartialSubscribe }},
 
 	{name: "OnePublisherInOrder", run: checkOnePublisherInOrder},
 	{name: "ConcurrentPublishersInOrder", run: checkConcurrentPublishersInOrder},
 	{name: "DeliverIsNotConcurrent", run: checkDeliverIsNotConcurrent},
+
+	{name: "HubsAreOneSystem", run: checkHubsAreOneSystem},
 
 	{name: "EndedContext", run: checkEndedContext},
 	{name: "BreakIsReported", run: checkBreakIsReported},

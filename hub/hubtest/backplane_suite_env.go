@@ -106,6 +106,23 @@ func (e *backplaneEnv) must(what string, call func(context.Context) error) {
 	}
 }
 
+// eventually tries again until there is no error.
+func (e *backplaneEnv) eventually(what string, try func() error) {
+	e.Helper()
+	end := time.Now().Add(backplaneHang)
+	for {
+		err := try()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			e.Fatalf("%s: got %v for %v, want it to succeed", what, err, backplaneHang)
+		}
+		pause := time.NewTimer(10 * time.Millisecond)
+		<-pause.C
+	}
+}
+
 // suiteMember is one member of the deployment and what it was told.
 type suiteMember struct {
 	*suiteReceiver

@@ -8,20 +8,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
 )
 
 const fakeMaxPayload = 64 << 10
 
 func TestFakeBackplaneConformance(t *testing.T) {
-	broker := hubtest.NewBroker(hubtest.BrokerConfig{MaxPayload: fakeMaxPayload})
-	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
-		New:      func(testing.TB) hub.Backplane { return broker.Join() },
-		Break:    func(testing.TB) { broker.Break() },
-		Heal:     func(testing.TB) { broker.Heal() },
-		Features: hubtest.BackplaneFeatures{MaxPayload: fakeMaxPayload},
-	})
+	hubtest.TestBackplane(t, newWorld().harness(func(*faulty) {}))
 }
 
 // A subscription that takes a while to reach publishers fails the suite, unless
@@ -35,6 +28,7 @@ func TestBackplaneSuiteWithEventualInterest(t *testing.T) {
 			messages := runBackplaneCheck(t, name, func(w *world) hubtest.BackplaneHarness {
 				h := w.harness(func(m *faulty) { m.liveAfter(15, 0) })
 				h.Features.EventualInterest = eventual
+				h.Features.PartialSubscribe = false // it says nothing about topics
 				return h
 			})
 			if len(messages) > 0 {

@@ -2,7 +2,10 @@ package hubtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -220,6 +223,60 @@ func checkConcurrentCalls(e *backplaneEnv) {
 	e.within("concurrent calls", all.Wait)
 	pub.publish("c:end", "end")
 	m.expect("c:end", "end")
+}
+
+// A Subscribe that fails for some topics says for which, and has joined the
+// others.
+func checkSubscribeSome(e *backplaneEnv) {
+	sub, pub := e.connected(), e.connected()
+	var topics []hub.Topic
+	for i := range 64 {
+		topics = append(topics, hub.Topic(fmt.Sprint("c:some-", i)))
+	}
+	failed := slices.Clone(e.h.FailSome(e, slices.Clone(topics)))
+	slices.Sort(failed)
+	sound := slices.DeleteFunc(slices.Clone(topics), func(t hub.Topic) bool { return slices.Contains(failed, t) })
+	if len(failed) == 0 || len(failed)+len(sound) != len(topics) || len(sound) == 0 {
+		e.Fatalf("FailSome: got %q, want some of the topics, and not all", failed)
+	}
+	err := e.prompt("Subscribe that fails for some", backplaneHang/2, func(ctx context.Context) error { return sub.bp.Subscribe(ctx, topics...) })
+	partial, ok := errors.AsType[*hub.SubscribeError](err)
+	if !ok {
+		e.Fatalf("Subscribe that fails for some: got %v, want a *hub.SubscribeError", err)
+	}
+	if got := slices.Sorted(maps.Keys(partial.Failed)); !slices.Equal(got, failed) {
+		e.Fatalf("Subscribe that fails for some: got failures of %q, want of %q", got, failed)
+	}
+	for topic, reason := range partial.Failed {
+		if reason == nil {
+			e.Errorf("Subscribe that fails for some: got no reason for %q, want one", topic)
+		}
+	}
+	sub.reachable(pub, sound...)
+	for _, topic := range sound {
+		pub.publish(topic, "end")
+		sub.expect(topic, "end")
+	}
+	if e.h.FailNone == nil {
+		return
+	}
+	e.h.FailNone(e)
+	for _, topic := range failed {
+		pub.publishAgain(topic, "stray")
+	}
+	pub.publish(sound[0], "last")
+	sub.expect(sound[0], "last", "end")
+	if n := sub.count("stray"); n > 0 {
+		e.Errorf("topics that Subscribe said it has not joined: got %d deliveries, want none", n)
+	}
+	e.eventually("Subscribe to those that failed, after FailNone", func() error {
+		return e.prompt("Subscribe after FailNone", backplaneHang/2, func(ctx context.Context) error { return sub.bp.Subscribe(ctx, failed...) })
+	})
+	sub.reachable(pub, failed...)
+	for _, topic := range failed {
+		pub.publish(topic, "end")
+		sub.expect(topic, "end")
+	}
 }
 
 func prefixed(prefix string, names []string) []hub.Topic {

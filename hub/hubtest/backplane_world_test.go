@@ -15,6 +15,7 @@ import (
 type world struct {
 	broker  *hubtest.Broker
 	release chan struct{} // closed when the check is over
+	mended  []func()      // the check's goroutine's
 
 	mu       sync.Mutex
 	down     bool
@@ -45,8 +46,29 @@ func (w *world) harness(sabotage func(*faulty)) hubtest.BackplaneHarness {
 		},
 		Break:    func(testing.TB) { w.setDown(true); w.broker.Break() },
 		Heal:     func(testing.TB) { w.setDown(false); w.broker.Heal() },
-		Features: hubtest.BackplaneFeatures{MaxPayload: fakeMaxPayload},
+		FailSome: w.failSome,
+		FailNone: func(testing.TB) { w.mend() },
+		Features: hubtest.BackplaneFeatures{MaxPayload: fakeMaxPayload, PartialSubscribe: true},
 	}
+}
+
+func (w *world) mend() {
+	w.broker.Refuse()
+	for _, f := range w.mended {
+		f()
+	}
+}
+
+// onMend is called for each member when nothing is refused any more.
+func (w *world) onMend(f func()) { w.mended = append(w.mended, f) }
+
+// failSome refuses every third topic.
+func (w *world) failSome(_ testing.TB, topics []hub.Topic) (failed []hub.Topic) {
+	for i := 0; i < len(topics); i += 3 {
+		failed = append(failed, topics[i])
+	}
+	w.broker.Refuse(failed...)
+	return failed
 }
 
 func (w *world) setDown(down bool) {
