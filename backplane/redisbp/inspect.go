@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // What a server's settings should allow: Redis's own defaults for
@@ -17,36 +19,39 @@ const (
 	oldestVersion   = 6
 )
 
-// inspect looks at the node's settings, once for each connection, and warns of
-// what will lose messages. A server may forbid it to look: then it says nothing.
-func (b *Backplane) inspect(l *link) {
-	ctx, cancel := context.WithTimeout(l.ctx, ioTimeout)
-	defer cancel()
+// inspect makes sure that a new connection works, and looks at the node's
+// settings in the same round trip. It warns once of those that lose messages. A
+// server may forbid it to look: then it says nothing.
+func (b *Backplane) inspect(ctx context.Context, conn *redis.Conn, addr string) error {
+	pipe := conn.Pipeline()
+	ping := pipe.Ping(ctx)
+	info := pipe.Info(ctx, "server")
+	limits := pipe.ConfigGet(ctx, "client-output-buffer-limit")
+	bulk := pipe.ConfigGet(ctx, "proto-max-bulk-len")
+	_, _ = pipe.Exec(ctx) // what it says the commands say too
+	for _, cmd := range []redis.Cmder{ping, info, limits, bulk} {
+		if broken(cmd.Err()) || refusedUser(cmd.Err()) {
+			return cmd.Err()
+		}
+	}
 	var found []string
-	if info, err := l.node.Info(ctx, "server").Result(); err == nil {
-		version := infoField(info, "redis_version")
-		if major, _, _ := strings.Cut(version, "."); major != "" {
-			if n, err := strconv.Atoi(major); err == nil && n < oldestVersion {
-				found = append(found, fmt.Sprintf("version %s is older than %d, and not tested", version, oldestVersion))
-			}
-		}
+	version := infoField(info.Val(), "redis_version")
+	major, _, _ := strings.Cut(version, ".")
+	if n, err := strconv.Atoi(major); err == nil && n < oldestVersion {
+		found = append(found, fmt.Sprintf("version %s is older than %d, and not tested", version, oldestVersion))
 	}
-	config, err := l.node.ConfigGet(ctx, "client-output-buffer-limit").Result()
-	if err == nil {
-		if text := poorLimit(config["client-output-buffer-limit"], int(b.maxPayload.Load())); text != "" {
-			found = append(found, text)
-		}
+	if text := poorLimit(limits.Val()["client-output-buffer-limit"], int(b.maxPayload.Load())); text != "" {
+		found = append(found, text)
 	}
-	if config, err = l.node.ConfigGet(ctx, "proto-max-bulk-len").Result(); err == nil {
-		if n, err := strconv.ParseInt(config["proto-max-bulk-len"], 10, 64); err == nil && n > 0 && n < b.maxPayload.Load() {
-			b.maxPayload.Store(n)
-			found = append(found, fmt.Sprintf("proto-max-bulk-len %d is less than Config.MaxPayload", n))
-		}
+	if n, err := strconv.ParseInt(bulk.Val()["proto-max-bulk-len"], 10, 64); err == nil && n > 0 && n < b.maxPayload.Load() {
+		b.maxPayload.Store(n)
+		found = append(found, fmt.Sprintf("proto-max-bulk-len %d is less than Config.MaxPayload", n))
 	}
 	if len(found) > 0 && b.warned.CompareAndSwap(false, true) {
 		b.cfg.Logger.Warn("redis settings that lose messages",
-			slog.String("address", l.addr), slog.String("settings", strings.Join(found, "; ")))
+			slog.String("address", addr), slog.String("settings", strings.Join(found, "; ")))
 	}
+	return nil
 }
 
 // infoField finds a field in the answer to INFO.

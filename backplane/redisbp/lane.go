@@ -267,7 +267,7 @@ func (n *lane) connect(ctx context.Context) error {
 		return n.away
 	}
 	conn := n.link.node.EphemeralConn()
-	if err := conn.Ping(ctx).Err(); err != nil {
+	if err := n.link.b.inspect(ctx, conn, n.link.addr); err != nil {
 		conn.Close()
 		n.away, n.retryAt = fmt.Errorf("connect to %s: %w", n.link.addr, err), time.Now().Add(laneRetry)
 		return n.away

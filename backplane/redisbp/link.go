@@ -188,9 +188,6 @@ func (l *link) join(c *conn, k *call) bool {
 		err := &hub.SubscribeError{Failed: k.failed}
 		l.b.signals.disrupted(fmt.Errorf("redisbp: %s refuses what it had: %w", l.addr, err))
 	}
-	if l.up {
-		l.wait.Go(func() { l.b.inspect(l) })
-	}
 	return l.up
 }
 
@@ -201,11 +198,6 @@ func (l *link) watch(c *conn) {
 	var sent, events uint64
 	var under *publish // the newest probe
 	for {
-		select {
-		case <-c.over:
-			return
-		case <-tick.C:
-		}
 		now := c.events.Load()
 		behind := sent - c.echoed.Load()
 		if behind > 0 && (now == events || behind > maxBehind) {
@@ -220,6 +212,11 @@ func (l *link) watch(c *conn) {
 		if channel := l.probeChannel(c); channel != "" {
 			sent++
 			under = l.lane.probe(channel, sent)
+		}
+		select {
+		case <-c.over:
+			return
+		case <-tick.C:
 		}
 	}
 }
