@@ -120,6 +120,9 @@ func (o *outbox) refusalLocked() error {
 // take keeps as many frames as may wait, one at least.
 func (o *outbox) take(frames []hub.Frame) int {
 	size := 0
+	if len(frames) > 1 {
+		o.rest = getList()
+	}
 	for i, f := range frames {
 		b := f.(*frame).wire(o.deflate)
 		if i > 0 && size+len(b) > takeSize {
@@ -261,6 +264,7 @@ func (o *outbox) drain() {
 	for {
 		err := o.writeRest()
 		o.mu.Lock()
+		putList(o.rest)
 		o.rest = nil
 		if err != nil {
 			o.failLocked(err)

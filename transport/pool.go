@@ -12,6 +12,23 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
+// lists hold what a connection that can only block has taken and is to write.
+var lists = sync.Pool{New: func() any { return new([listLength][]byte) }}
+
+const listLength = 256
+
+func getList() [][]byte { return lists.Get().(*[listLength][]byte)[:0] }
+
+// putList takes a list back, if it is one that getList gave.
+func putList(l [][]byte) {
+	if cap(l) != listLength {
+		return
+	}
+	l = l[:listLength]
+	clear(l)
+	lists.Put((*[listLength][]byte)(l))
+}
+
 func getBuffer() *[]byte { return buffers.Get().(*[]byte) }
 
 func putBuffer(b *[]byte) {
