@@ -9,39 +9,36 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"nhooyr.io/websocket"
-
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
 
-// conn is one connection. The library has the handshake and everything that is
-// read; out has everything that is written.
+// conn is one connection. A reader of the library's is lent to it for each
+// message that comes; out has everything that is written.
 //
-//	        ┌ in (libraryConn) ┐ bytes          messages
-//	socket ─┤                  ├─▶ the library ─▶ run ─▶ Receiver
-//	        │                  │ pongs, close       │ close
-//	        └ out (outbox)  ◀──┴──────────────◀─────┴── Send, Ping, Close
+//	        ┌ in (libraryConn) ┐ bytes    messages
+//	socket ─┤                  ├─▶ reader ─▶ run ─▶ Receiver
+//	        │                  │ pongs, close  │ close
+//	        └ out (outbox)  ◀──┴─────────◀─────┴── Send, Ping, Close
 //
 // Its goroutines: run, from Start or Close on; the outbox's drain, while the
-// socket is full; the library's timer, from Accept on. run is the one that ends
-// the connection, and the last to run.
+// socket is full. run is the one that ends the connection, and the last to run.
 //
 // Locks: mu and out.mu are never held together, nor across a system call or a
 // call of the receiver.
 type conn struct {
 	// Constant after Accept.
 	t           *Transport
-	ws          *websocket.Conn
 	nc          net.Conn
 	subprotocol string
 	limit       int64
 	timeout     time.Duration
 	began       time.Time
 
-	in   libraryConn
-	out  outbox
-	done chan struct{} // closed when nothing runs any more
+	in     libraryConn
+	reader *reader // run's, while it takes a message apart
+	out    outbox
+	done   chan struct{} // closed when nothing runs any more
 
 	mu      sync.Mutex
 	changed sync.Cond // L is mu: resumed, closing or cut has changed
@@ -72,7 +69,7 @@ func newConn(t *Transport, o hub.AcceptOptions) *conn {
 
 // adopt takes the socket, and what had been read from it already.
 func (c *conn) adopt(nc net.Conn, early []byte) {
-	c.nc, c.in.early = nc, early
+	c.nc, c.in.have = nc, early
 	c.out.nc, c.out.raw = nc, rawConn(nc)
 }
 
@@ -211,8 +208,12 @@ func (c *conn) finish(r hub.Receiver, v verdict) {
 	}
 	c.out.drains.Wait()
 	c.in.finish()
-	// The socket is closed: this ends the library's goroutine.
-	_ = c.ws.CloseNow()
+	c.in.have = nil
+	c.in.putChunk()
+	if c.reader != nil {
+		c.reader.discard()
+	}
+	c.t.readers.leave()
 	if c.out.deflate {
 		c.t.deflating.Add(-1)
 	}

@@ -15,15 +15,22 @@ import (
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
 
-// libraryConn is the net.Conn that the library gets. It reads from the socket.
-// What the library writes, pongs and close frames, goes to the outbox: each is
-// one call of Write, since the library's buffer holds any of them.
+// libraryConn is what a reader of the library's gets of one connection. It reads
+// from the socket. What the library writes, pongs and close frames, goes to the
+// outbox: each is one call of write, since the library's buffer holds any of
+// them.
 type libraryConn struct {
 	c *conn
 	// Owned by run.
-	early   []byte // what net/http had read already
+	have    []byte  // was read from the socket, and is to be read by the library
+	chunk   *[]byte // of the pool, that have is in
+	small   []byte  // what have is in where the socket only blocks
 	scan    scanner
 	refused *hub.CloseError // why what comes next is not read, nil for nothing
+	// Of awaitRaw.
+	try func(fd uintptr) bool
+	n   int
+	err error
 
 	lastRead atomic.Int64 // since conn.began, in nanoseconds
 
@@ -35,57 +42,118 @@ type libraryConn struct {
 	finished bool
 }
 
-// errRefused ends the library's reading. It is never seen: the verdict says why.
-var errRefused = errors.New("transport: refused")
+var (
+	// errIdle ends the library's reading between two messages, where nothing
+	// has come: that is waited for without the library.
+	errIdle = errors.New("transport: nothing to read")
+	// errRefused ends it for good. It is never seen: the verdict says why.
+	errRefused = errors.New("transport: refused")
+	// errPeerGone stands in for io.EOF: the library takes one in the middle of a
+	// message for the message's end.
+	errPeerGone = errors.New("the peer closed the connection without a close frame")
+)
 
-// errPeerGone stands in for io.EOF: the library takes one in the middle of a
-// message for the message's end.
-var errPeerGone = errors.New("the peer closed the connection without a close frame")
+// smallBuffer is for the first bytes of a message where the socket only blocks.
+const smallBuffer = 256
 
-// Read implements net.Conn.
-func (l *libraryConn) Read(p []byte) (int, error) {
+// await waits, between two messages, until there is something to read. It
+// reports false where nothing will come.
+func (l *libraryConn) await() bool {
+	if len(l.have) > 0 {
+		return true
+	}
+	l.putChunk()
 	var n int
 	var err error
-	switch {
-	case l.refused != nil:
-		return 0, errRefused
-	case len(l.early) > 0:
-		n = copy(p, l.early)
-		if l.early = l.early[n:]; len(l.early) == 0 {
-			l.early = nil
+	if l.c.out.raw != nil {
+		n, err = l.awaitRaw()
+	} else {
+		if l.small == nil {
+			l.small = make([]byte, smallBuffer)
 		}
-	default:
-		n, err = l.c.nc.Read(p)
+		n, err = l.block(l.small)
+		l.have = l.small[:n]
 	}
 	if n > 0 {
-		now := time.Since(l.c.began)
-		l.lastRead.Store(int64(now))
-		var ok int
-		if ok, l.refused = l.scan.scan(p[:n], l.c.limit, now); ok > 0 {
-			return ok, nil
-		}
+		l.heard()
+		return true
+	}
+	l.putChunk()
+	_ = l.fail(err)
+	return false
+}
+
+// read is net.Conn's Read for the library. It goes up to the end of a frame and
+// not beyond, so that nothing of the next one stays with the library.
+func (l *libraryConn) read(p []byte) (int, error) {
+	if l.refused != nil {
 		return 0, errRefused
 	}
-	if err != nil {
-		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errPeerGone
+	if len(l.have) == 0 {
+		if l.scan.between() {
+			return 0, errIdle
 		}
-		l.setReadErr(fmt.Errorf("transport: read: %w", err))
+		l.putChunk()
+		// Of a header one byte after the other: it rarely comes in pieces.
+		n, err := l.block(p[:max(1, min(uint64(len(p)), l.scan.skip))])
+		if n == 0 {
+			return 0, l.fail(err)
+		}
+		l.heard()
+		return l.pass(p[:n])
+	}
+	n := copy(p, l.have)
+	n, err := l.pass(p[:n])
+	l.have = l.have[n:]
+	return n, err
+}
+
+// block waits for bytes with the library on the stack. A pipe may give none.
+func (l *libraryConn) block(p []byte) (n int, err error) {
+	for n == 0 && err == nil {
+		n, err = l.c.nc.Read(p)
 	}
 	return n, err
 }
 
-func (l *libraryConn) setReadErr(err error) {
+// pass lets the scanner see what the library reads.
+func (l *libraryConn) pass(p []byte) (n int, err error) {
+	now := time.Duration(l.lastRead.Load())
+	if n, l.refused = l.scan.scan(p, l.c.limit, now); n > 0 {
+		return n, nil
+	}
+	return 0, errRefused
+}
+
+func (l *libraryConn) heard() { l.lastRead.Store(int64(time.Since(l.c.began))) }
+
+// putChunk gives the buffer back. What is in it and was not read yet is kept.
+func (l *libraryConn) putChunk() {
+	if l.chunk == nil {
+		return
+	}
+	l.have = bytes.Clone(l.have)
+	putBuffer(l.chunk)
+	l.chunk = nil
+}
+
+// fail keeps the first reason why nothing more can be read, and returns what
+// the library may see of it.
+func (l *libraryConn) fail(err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errPeerGone
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.readErr == nil {
-		l.readErr = err
+		l.readErr = fmt.Errorf("transport: read: %w", err)
 	}
+	return err
 }
 
-// Write implements net.Conn. It never blocks. After a close frame it takes
+// write is net.Conn's Write for the library. It never blocks. After a close frame it takes
 // whatever comes and drops it.
-func (l *libraryConn) Write(p []byte) (int, error) {
+func (l *libraryConn) write(p []byte) (int, error) {
 	if p[0]&0xF != opClose {
 		// The outbox says by itself when it is over.
 		_ = l.c.out.control(p)
@@ -114,14 +182,14 @@ func (l *libraryConn) Write(p []byte) (int, error) {
 
 const notUTF8 = "the close reason is not UTF-8"
 
-// Close implements net.Conn. The library calls it
+// close is net.Conn's Close for the library, which calls it
 //   - when it has answered the peer's close frame, in the middle of run. There
 //     it would next hand the message's decompressor to other connections, with
 //     this one still at work in it, so that a client that closes within a
 //     compressed message could break somebody else's: run ends here instead;
 //   - when a control frame has not come whole within its time;
 //   - from finish, when all is done.
-func (l *libraryConn) Close() error {
+func (l *libraryConn) close() {
 	l.mu.Lock()
 	finished, answered := l.finished, l.closed != nil
 	l.mu.Unlock()
@@ -132,13 +200,12 @@ func (l *libraryConn) Close() error {
 		// after all, it would end just as well.
 		runtime.Goexit()
 	default:
-		l.setReadErr(errStalled)
+		_ = l.fail(errStalled)
 		l.c.cutOff(errStalled)
 	}
-	return nil
 }
 
-var errStalled = errors.New("transport: read: a control frame stayed incomplete")
+var errStalled = errors.New("a control frame stayed incomplete")
 
 // finish lets the library close.
 func (l *libraryConn) finish() {
@@ -196,20 +263,3 @@ func (c *conn) violation(code wire.CloseCode, reason string) verdict {
 	}
 	return verdict{&hub.CloseError{Code: code, Reason: reason}, true, true}
 }
-
-// The library needs no more of a net.Conn; the rest is the socket's.
-
-// LocalAddr implements net.Conn.
-func (l *libraryConn) LocalAddr() net.Addr { return l.c.nc.LocalAddr() }
-
-// RemoteAddr implements net.Conn.
-func (l *libraryConn) RemoteAddr() net.Addr { return l.c.nc.RemoteAddr() }
-
-// SetDeadline implements net.Conn.
-func (l *libraryConn) SetDeadline(t time.Time) error { return l.c.nc.SetDeadline(t) }
-
-// SetReadDeadline implements net.Conn.
-func (l *libraryConn) SetReadDeadline(t time.Time) error { return l.c.nc.SetReadDeadline(t) }
-
-// SetWriteDeadline implements net.Conn.
-func (l *libraryConn) SetWriteDeadline(t time.Time) error { return l.c.nc.SetWriteDeadline(t) }

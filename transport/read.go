@@ -16,7 +16,7 @@ import (
 // Close came before Start: then it only reads up to the peer's close frame.
 func (c *conn) run(r hub.Receiver) {
 	// Where the peer has sent a close frame this stays as it is: the library
-	// is left in the middle, see libraryConn.Close.
+	// is left in the middle, see libraryConn.close.
 	v, returned := verdict{}, false
 	defer func() {
 		if !returned {
@@ -33,20 +33,37 @@ func (c *conn) run(r hub.Receiver) {
 
 // read hands over messages until there can't be any more.
 func (c *conn) read(r hub.Receiver) verdict {
-	for {
-		// The context is never done: it would cost the connection. What ends
-		// a read is the socket.
-		mt, body, err := c.ws.Reader(context.Background())
-		if err != nil {
-			return c.judge(err)
-		}
-		if v, ok := c.message(r, mt, body); !ok {
+	for c.in.await() {
+		if v, ok := c.readOne(r); !ok {
 			return v
 		}
 		if !c.waitResumed() {
 			return verdict{err: errPaused}
 		}
 	}
+	return c.in.verdict(false)
+}
+
+// readOne hands over the next message, or finds that only control frames have
+// come. It reports false where that ended the connection: then the reader stays
+// for finish.
+func (c *conn) readOne(r hub.Receiver) (verdict, bool) {
+	c.t.readers.borrow(c)
+	// The context is never done: it would cost the connection. What ends a read
+	// is the socket.
+	mt, body, err := c.reader.ws.Reader(context.Background())
+	if err == nil {
+		if v, ok := c.message(r, mt, body); !ok {
+			return v, false
+		}
+		if !c.in.scan.between() {
+			return c.violation(wire.CloseProtocolError, "bytes behind the end of a compressed message"), false
+		}
+	} else if !errors.Is(err, errIdle) {
+		return c.judge(err), false
+	}
+	c.t.readers.giveBack(c)
+	return verdict{}, true
 }
 
 // errPaused is never seen: Closed gets what cut the connection.
@@ -122,6 +139,7 @@ func (c *conn) waitResumed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.receiving && !c.resumed && !c.closing && c.cut == nil {
+		c.in.putChunk()
 		c.changed.Wait()
 	}
 	c.receiving = false

@@ -32,21 +32,29 @@ type scanner struct {
 	skip     uint64   // bytes up to the next header
 	message  uint64   // length of the message's fragments so far
 	deflated bool     // the message is compressed
+	open     bool     // fragments of the message are to come
 	// The token bucket in one word: when framesBurst frames may come at once
 	// again. It is at most framesBurst/framesPerSecond seconds ahead.
 	full  time.Duration
 	pings *atomic.Int64 // our pings without a pong; only judge takes from it
 }
 
-// scan returns how much of p comes before the last byte of a header that is
-// refused, and why: all of it and nil where there is none. limit is of a
-// message, in bytes; now is the time since the connection began.
-func (s *scanner) scan(p []byte, limit int64, now time.Duration) (ok int, refused *hub.CloseError) {
+// between reports whether the next byte begins a message, or a control frame
+// between two.
+func (s *scanner) between() bool { return s.have == 0 && s.skip == 0 && !s.open }
+
+// scan goes through p up to the end of a frame and returns how far it came. A
+// header that is refused has its last byte left out, and refused says why. limit
+// is of a message, in bytes; now is the time since the connection began.
+func (s *scanner) scan(p []byte, limit int64, now time.Duration) (n int, refused *hub.CloseError) {
 	for i := 0; i < len(p); {
 		if s.skip > 0 {
-			n := min(s.skip, uint64(len(p)-i))
-			s.skip -= n
-			i += int(n)
+			some := min(s.skip, uint64(len(p)-i))
+			s.skip -= some
+			i += int(some)
+			if s.skip == 0 {
+				return i, nil
+			}
 			continue
 		}
 		s.header[s.have] = p[i]
@@ -63,6 +71,9 @@ func (s *scanner) scan(p []byte, limit int64, now time.Duration) (ok int, refuse
 		}
 		if refused = s.judge(length, limit, now); refused != nil {
 			return i - 1, refused
+		}
+		if s.skip == 0 {
+			return i, nil
 		}
 	}
 	return len(p), nil
@@ -83,6 +94,7 @@ func (s *scanner) judge(length uint64, limit int64, now time.Duration) *hub.Clos
 	if op >= opClose {
 		return nil
 	}
+	s.open = s.header[0]&finBit == 0
 	if op != opContinuation {
 		s.message = 0
 		s.deflated = s.header[0]&rsv1Bit != 0

@@ -26,6 +26,7 @@ type Transport struct {
 	compression bool
 	threshold   int
 	deflating   atomic.Int64 // live connections that negotiated deflate
+	readers     readers
 }
 
 var _ hub.Transport = (*Transport)(nil)
