@@ -1,6 +1,8 @@
 package backplane_test
 
 import (
+	"slices"
+	"sync"
 	"testing"
 
 	"forge.lthn.ai/core/go-ws/backplane"
@@ -69,5 +71,32 @@ func TestDualOfEncryptedConformance(t *testing.T) {
 		},
 		Break: func(testing.TB) { from.Break(); to.Break() },
 		Heal:  func(testing.TB) { from.Heal(); to.Heal() },
+	})
+}
+
+// One side refuses some topics, and the Dual names them.
+func TestDualConformanceOfPartialSubscribing(t *testing.T) {
+	from, to := backplane.NewMemory(backplane.MemoryConfig{}), backplane.NewMemory(backplane.MemoryConfig{})
+	var mu sync.Mutex
+	var refused []hub.Topic
+	set := func(topics []hub.Topic) []hub.Topic {
+		mu.Lock()
+		defer mu.Unlock()
+		refused = topics
+		return topics
+	}
+	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
+		New: func(t testing.TB) hub.Backplane {
+			return newDual(t, from.Join(), &refusing{to.Join(), func(topic hub.Topic) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return slices.Contains(refused, topic)
+			}})
+		},
+		Break:    func(testing.TB) { from.Break(); to.Break() },
+		Heal:     func(testing.TB) { from.Heal(); to.Heal() },
+		FailSome: func(_ testing.TB, topics []hub.Topic) []hub.Topic { return set(topics[:len(topics)/2]) },
+		FailNone: func(testing.TB) { set(nil) },
+		Features: hubtest.BackplaneFeatures{PartialSubscribe: true},
 	})
 }

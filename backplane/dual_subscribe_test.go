@@ -16,8 +16,12 @@ import (
 
 // refusing is a backplane whose broker refuses some topics.
 type refusing struct {
-	*hubtest.Backplane
-	refused []hub.Topic
+	hub.Backplane
+	refuses func(hub.Topic) bool
+}
+
+func refuse(bp hub.Backplane, topics ...hub.Topic) *refusing {
+	return &refusing{bp, func(topic hub.Topic) bool { return slices.Contains(topics, topic) }}
 }
 
 var errRefused = errors.New("refused")
@@ -26,7 +30,7 @@ func (r *refusing) Subscribe(ctx context.Context, topics ...hub.Topic) error {
 	failed := make(map[hub.Topic]error)
 	var others []hub.Topic
 	for _, topic := range topics {
-		if slices.Contains(r.refused, topic) {
+		if r.refuses(topic) {
 			failed[topic] = errRefused
 		} else {
 			others = append(others, topic)
@@ -49,9 +53,8 @@ func wantTopics(t *testing.T, what string, link *hubtest.Backplane, want ...hub.
 // left again, and what was live before stays.
 func TestDualSubscribeNamesWhatOneSideRefuses(t *testing.T) {
 	b := newBrokers()
-	from := &refusing{b.from.Join(), []hub.Topic{"c:a", "c:both"}}
-	to := &refusing{b.to.Join(), []hub.Topic{"c:b", "c:both"}}
-	d := newDual(t, from, to)
+	from, to := b.from.Join(), b.to.Join()
+	d := newDual(t, refuse(from, "c:a", "c:both"), refuse(to, "c:b", "c:both"))
 	one := listen(t, d, "c:old")
 	err := d.Subscribe(t.Context(), "c:a", "c:b", "c:old", "c:both", "c:fine", "c:a")
 	partial, ok := errors.AsType[*hub.SubscribeError](err)
@@ -66,8 +69,8 @@ func TestDualSubscribeNamesWhatOneSideRefuses(t *testing.T) {
 	if len(partial.Failed) != 3 {
 		t.Errorf("failed: got %v, want c:a, c:b and c:both", partial.Failed)
 	}
-	wantTopics(t, "from", from.Backplane, "c:fine", "c:old")
-	wantTopics(t, "to", to.Backplane, "c:fine", "c:old")
+	wantTopics(t, "from", from, "c:fine", "c:old")
+	wantTopics(t, "to", to, "c:fine", "c:old")
 	for _, topic := range []hub.Topic{"c:a", "c:b", "c:both", "c:old", "c:fine"} {
 		b.from.Publish(topic, []byte("from "+topic))
 		b.to.Publish(topic, []byte("to "+topic))
@@ -79,16 +82,15 @@ func TestDualSubscribeNamesWhatOneSideRefuses(t *testing.T) {
 // other side names the topics that it lacks.
 func TestDualSubscribeFailsAsAWholeWhereASideDoes(t *testing.T) {
 	b := newBrokers()
-	from := &refusing{b.from.Join(), []hub.Topic{"c:a"}}
-	to := b.to.Join()
-	d := newDual(t, from, to)
+	from, to := b.from.Join(), b.to.Join()
+	d := newDual(t, refuse(from, "c:a"), to)
 	listen(t, d, "c:old")
 	b.to.Break()
 	err := d.Subscribe(t.Context(), "c:a", "c:b", "c:old")
 	if _, ok := errors.AsType[*hub.SubscribeError](err); ok || !errors.Is(err, hub.ErrUnavailable) {
 		t.Errorf("Subscribe: got %v, want %v that names no topics", err, hub.ErrUnavailable)
 	}
-	wantTopics(t, "from", from.Backplane, "c:old")
+	wantTopics(t, "from", from, "c:old")
 	wantTopics(t, "to", to, "c:old")
 	if topics, stale := d.Topics(); topics != 1 || stale != 0 {
 		t.Errorf("remembered: got %d topics and %d to leave, want 1 and 0", topics, stale)
