@@ -87,9 +87,9 @@ type EncryptedRefusals struct {
 //	…           the envelope, encrypted by AES-256-GCM, and 16 bytes of tag
 //
 // All that stands before it, and the topic, are authenticated. HKDF-SHA-256
-// derives an AES key from the shared one and the salt, and the nonce is the
-// message's number, so that no nonce comes twice however many hubs share a key
-// and however often they restart. After 2³² messages a new salt is drawn, which
+// derives an AES key from the shared one and the salt, and the nonce is bytes 22
+// to 33, so that no AES key sees a nonce twice, however many hubs share a key and
+// however often they restart. After 2³² messages a new salt is drawn, which
 // keeps each AES key far below what GCM allows; the shared key needs no change
 // for the number of messages. An envelope grows by 50 bytes, and what the inner
 // backplane refuses as too large shrinks by as much.

@@ -40,6 +40,7 @@ const (
 	keyIDSize  = 8
 	saltSize   = 16
 	numberSize = 8
+	nonceSize  = 12
 	sealedHead = 2 + keyIDSize + saltSize + numberSize
 	sealedTag  = 16
 
@@ -91,12 +92,9 @@ func newSharedKey(k Key) (*sharedKey, error) {
 	}, nil
 }
 
-// nonceOf is a message's nonce: its number, before which stand zeros.
-func nonceOf(number []byte) []byte {
-	var nonce [12]byte
-	copy(nonce[len(nonce)-numberSize:], number)
-	return nonce[:]
-}
+// nonceOf is a message's nonce: the end of the salt, which is the AES key's own,
+// and the number.
+func nonceOf(head []byte) []byte { return head[sealedHead-nonceSize:] }
 
 // additional is what is authenticated beside the payload.
 func additional(head []byte, topic hub.Topic) []byte {
@@ -122,7 +120,7 @@ func (s *sealer) seal(topic hub.Topic, envelope []byte) ([]byte, error) {
 		return nil, err
 	}
 	head := out[:sealedHead]
-	return aead.Seal(out, nonceOf(head[sealedHead-numberSize:]), envelope, additional(head, topic)), nil
+	return aead.Seal(out, nonceOf(head), envelope, additional(head, topic)), nil
 }
 
 // next appends the salt and the number of a new message.
@@ -202,7 +200,7 @@ func (r *keyring) open(topic hub.Topic, data []byte) ([]byte, error) {
 	var name opener
 	rest := head[2:]
 	rest = rest[copy(name.key[:], rest):]
-	number := rest[copy(name.salt[:], rest):]
+	copy(name.salt[:], rest)
 	shared := r.find(name.key)
 	if shared == nil {
 		return nil, errUnknownKey
@@ -214,7 +212,7 @@ func (r *keyring) open(topic hub.Topic, data []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	envelope, err := aead.Open(nil, nonceOf(number), data[sealedHead:], additional(head, topic))
+	envelope, err := aead.Open(nil, nonceOf(head), data[sealedHead:], additional(head, topic))
 	if err != nil {
 		return nil, errForged
 	}
