@@ -109,7 +109,7 @@ func New(cfg Config) (*Backplane, error) {
 // Start connects. It returns when the first attempt has ended, whatever came of
 // it, or at the latest after two seconds. An error says that the server refuses
 // the credentials, or that its certificate or ours is no good; with
-// Config.FailWhenAway also that no server is there.
+// Config.RequireBroker also that no server is there.
 func (b *Backplane) Start(ctx context.Context, r hub.BackplaneReceiver) error {
 	if r == nil {
 		return errors.New("natsbp: start: no receiver")
@@ -123,12 +123,12 @@ func (b *Backplane) Start(ctx context.Context, r hub.BackplaneReceiver) error {
 	patience := time.NewTimer(startWait)
 	defer patience.Stop()
 	timeout := patience.C
-	if b.cfg.FailWhenAway {
+	if b.cfg.RequireBroker {
 		timeout = nil // the context's time is what the caller gives
 	}
 	select {
 	case err := <-b.first:
-		if err != nil && (b.cfg.FailWhenAway || permanent(err)) {
+		if err != nil && (b.cfg.RequireBroker || permanent(err)) {
 			_ = b.Close() // its own error would not say more
 			return fmt.Errorf("natsbp: start: %w", explain(err))
 		}
@@ -138,7 +138,7 @@ func (b *Backplane) Start(ctx context.Context, r hub.BackplaneReceiver) error {
 	case <-b.gone:
 		return errors.New("natsbp: start: closed")
 	case <-ctx.Done():
-		if b.cfg.FailWhenAway {
+		if b.cfg.RequireBroker {
 			_ = b.Close()
 			return fmt.Errorf("natsbp: start: no server answers: %w", ctx.Err())
 		}

@@ -49,9 +49,9 @@ type Config struct {
 	// ws.> (that is, Prefix and .>).
 	Prefix string
 
-	// FailWhenAway makes Start fail where no server can be reached at once.
+	// RequireBroker makes Start fail where no server can be reached at once.
 	// By default it goes on trying.
-	FailWhenAway bool
+	RequireBroker bool
 
 	// PendingMessages and PendingBytes bound the publications that have come in
 	// and not been handed to the hub yet: 65,536 and 64 MiB by default. What

@@ -51,7 +51,7 @@ func TestAServerThatComesLaterIsFound(t *testing.T) {
 
 func TestStartFailsWhereThatIsAskedFor(t *testing.T) {
 	p := startProxy(t, address(startServer(t, server.Options{})))
-	there := newMember(t, natsbp.Config{URL: urlOf(p.Addr()), FailWhenAway: true})
+	there := newMember(t, natsbp.Config{URL: urlOf(p.Addr()), RequireBroker: true})
 	there.start()
 	there.await("Restored", func(m *member) bool { return m.restored > 0 })
 	p.Freeze(netfault.Swallow)
@@ -60,7 +60,7 @@ func TestStartFailsWhereThatIsAskedFor(t *testing.T) {
 		"nobody answers":  urlOf(p.Addr()),
 		"no such machine": "nats://host.invalid:4222",
 	} {
-		m := newMember(t, natsbp.Config{URL: url, FailWhenAway: true})
+		m := newMember(t, natsbp.Config{URL: url, RequireBroker: true})
 		if err := m.Start(within(t, time.Second), m); err == nil {
 			t.Errorf("%s: Start: got nil, want an error", name)
 		} else {

@@ -18,6 +18,8 @@ import (
 type tap struct {
 	pings, writes, conns, swallowed atomic.Int64
 	mute                            atomic.Bool
+	// onWrite, if set, may take a write upon itself.
+	onWrite atomic.Pointer[func(conn net.Conn, b []byte) (n int, err error, taken bool)]
 }
 
 func (t *tap) option() nats.Option { return nats.SetCustomDialer(t) }
@@ -43,6 +45,11 @@ type tapped struct {
 func (c *tapped) Write(b []byte) (int, error) {
 	c.tap.writes.Add(1)
 	c.tap.pings.Add(int64(bytes.Count(b, []byte("PING\r\n"))))
+	if f := c.tap.onWrite.Load(); f != nil {
+		if n, err, taken := (*f)(c.Conn, b); taken {
+			return n, err
+		}
+	}
 	return c.Conn.Write(b)
 }
 
