@@ -66,7 +66,8 @@ type DualStats struct {
 // only where neither side has published. Subscribe fails for topics that one
 // side has not joined, and names them by a *hub.SubscribeError where others are
 // live. Disrupted is handed on from either side, Restored comes when both are
-// up.
+// up. A hub's check that what it publishes comes back is about From alone, whose
+// answer it gets: that To is deaf is noticed by To's adapter or not at all.
 //
 // # Size
 //

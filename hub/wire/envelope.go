@@ -54,6 +54,7 @@ const (
 	tagKey        = 6
 	tagTrace      = 7
 	tagControl    = 8
+	// 251 is taken: package backplane marks copies by it. Readers here skip it.
 
 	// MaxTarget is the longest id of a client, in bytes.
 	MaxTarget = 128
