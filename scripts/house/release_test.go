@@ -94,7 +94,8 @@ func TestReleaseTagsWhatIsPublished(t *testing.T) {
 	for _, m := range run(t, filepath.Join(dir, "scripts/modules")) {
 		for line := range strings.Lines(git(t, dir, "show", "HEAD:"+m+"/go.mod")) {
 			sibling := strings.Contains(line, prefix) && !strings.Contains(line, "=>") && !strings.HasPrefix(line, "module")
-			if sibling && !strings.Contains(line, " "+version) {
+			// Of tests, which are never tagged, there is no version to require.
+			if sibling && !strings.Contains(line, "/tests ") && !strings.Contains(line, " "+version) {
 				t.Errorf("%s/go.mod still says %q", m, strings.TrimSpace(line))
 			}
 		}
