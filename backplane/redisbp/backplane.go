@@ -43,9 +43,12 @@ type Backplane struct {
 	receiver hub.BackplaneReceiver
 	signals  *signals
 	parts    []*partition
-	links    map[string]*link // by the node's address
-	changed  chan struct{}    // closed and replaced when partitions change hands
-	closed   chan struct{}    // closed when Close is done
+	// liveParts counts the partitions that are live.
+	liveParts int
+	links     map[string]*link   // the newest, by the node's address
+	all       map[*link]struct{} // those too that a newer one replaces
+	changed   chan struct{}      // closed and replaced when partitions change hands
+	closed    chan struct{}      // closed when Close is done
 }
 
 type phase uint8
@@ -71,7 +74,7 @@ func New(cfg Config) (*Backplane, error) {
 	b := &Backplane{
 		cfg: cfg, client: cfg.Client, id: rand.Text(),
 		first: make(chan error, 1), topology: make(chan struct{}, 1),
-		links: make(map[string]*link), changed: make(chan struct{}), closed: make(chan struct{}),
+		links: make(map[string]*link), all: make(map[*link]struct{}), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if cfg.Client != nil {
 		if err := checkClient(cfg.Client, cfg.DangerouslyAcceptClient); err != nil {
@@ -186,8 +189,8 @@ func (b *Backplane) Close() error {
 	}
 	b.phase = phaseClosed
 	b.cancel()
-	links := make([]*link, 0, len(b.links))
-	for _, l := range b.links {
+	links := make([]*link, 0, len(b.all))
+	for l := range b.all {
 		l.stopLocked()
 		links = append(links, l)
 	}

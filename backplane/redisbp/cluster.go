@@ -10,16 +10,22 @@ import (
 )
 
 const (
-	// lookInterval is how often the Cluster's layout is compared with ours;
-	// lookHurry while something is missing.
+	// lookInterval is how often the Cluster's layout is compared with ours. While
+	// something is missing it is sooner: after lookHurry at first.
 	lookInterval = time.Second
 	lookHurry    = 50 * time.Millisecond
+	// lookPause is between two looks, however many ask for one.
+	lookPause = 10 * time.Millisecond
+	// maxDisputed is for how long a node may keep a partition that the layout
+	// gives to another one.
+	maxDisputed = 5 * time.Second
 )
 
 // followCluster gives each partition to the node that serves it, for as long as
 // the backplane lives. The layout itself is go-redis's.
 func (b *Backplane) followCluster() {
 	said := ""
+	hurry := lookHurry
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -29,6 +35,13 @@ func (b *Backplane) followCluster() {
 		case <-timer.C:
 		case <-b.topology:
 			b.cluster.ReloadState(b.ctx)
+			hurry = lookHurry
+			pause := time.NewTimer(lookPause)
+			select {
+			case <-b.ctx.Done():
+			case <-pause.C:
+			}
+			pause.Stop()
 		}
 		masters, err := b.masters()
 		whole := false
@@ -42,12 +55,14 @@ func (b *Backplane) followCluster() {
 			said = ""
 			whole = b.assign(masters)
 		}
-		next := lookInterval
-		if !whole {
-			b.cluster.ReloadState(b.ctx)
-			next = lookHurry
+		if whole {
+			hurry = lookHurry
+			timer.Reset(lookInterval)
+			continue
 		}
-		timer.Reset(next)
+		b.cluster.ReloadState(b.ctx)
+		timer.Reset(hurry)
+		hurry = min(2*hurry, lookInterval)
 	}
 }
 
@@ -66,35 +81,55 @@ func (b *Backplane) masters() ([]*redis.Client, error) {
 	return masters, nil
 }
 
-// assign moves partitions to their nodes. A partition that is live stays where
-// it is: the node itself says when it is not its own any more, and a layout that
-// another node tells may be old. It reports whether all have their node.
+// assign gives partitions to their nodes, and reports whether all are live there.
 func (b *Backplane) assign(masters []*redis.Client) (whole bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.phase != phaseStarted {
 		return true
 	}
-	whole = true
 	var fresh []*link
+	changed := false
 	for i, p := range b.parts {
-		addr := masters[i].Options().Addr
-		l := b.links[addr]
-		if l == nil {
+		l := b.links[masters[i].Options().Addr]
+		if l == nil || l.node != masters[i] {
+			// A node that was away for long comes back with a new client.
 			l = b.linkLocked(masters[i])
 			fresh = append(fresh, l)
 		}
-		if p.link != l && (p.link == nil || !p.live || len(p.wanted) == 0) {
-			b.joinLocked(p, l)
-		}
-		whole = whole && p.live
+		changed = changed || p.owner != l
+		p.owner = l
+		b.placeLocked(p, l)
+	}
+	if changed {
+		close(b.changed)
+		b.changed = make(chan struct{})
 	}
 	for _, l := range fresh {
 		l.start()
 	}
 	b.dismissLocked()
 	b.healthLocked()
-	return whole
+	return b.liveParts == len(b.parts)
+}
+
+// placeLocked moves a partition to the link of its node. One that has
+// subscriptions stays while its link is connected: the node itself ends them when
+// it gives the slot away, behind the last message, and a layout that another node
+// tells may be old. A node that says nothing for long is cut off.
+func (b *Backplane) placeLocked(p *partition, l *link) {
+	switch {
+	case p.link == l:
+		p.disputed = time.Time{}
+	case p.link == nil || p.link.conn == nil || len(p.wanted) == 0:
+		b.joinLocked(p, l)
+	case p.disputed.IsZero():
+		p.disputed = time.Now()
+	default:
+		if time.Since(p.disputed) > maxDisputed {
+			p.link.conn.failLocked(fmt.Errorf("partition %d is at %s, and the node has said nothing", p.index, l.addr))
+		}
+	}
 }
 
 // dismissLocked ends links that no partition needs.
@@ -103,9 +138,12 @@ func (b *Backplane) dismissLocked() {
 	for _, p := range b.parts {
 		used[p.link], used[p.owner] = true, true
 	}
-	for addr, l := range b.links {
+	for l := range b.all {
 		if !used[l] {
-			delete(b.links, addr)
+			delete(b.all, l)
+			if b.links[l.addr] == l {
+				delete(b.links, l.addr)
+			}
 			l.stopLocked()
 			b.wait.Go(l.wait.Wait)
 		}

@@ -38,8 +38,12 @@ type conn struct {
 
 	// live is the reader's.
 	live map[string]hub.Topic
-	// events counts what was read, echoed is the number of the newest probe.
+	// events counts what was read, echoed is the number of the newest probe that
+	// has come back, and back is told of each.
 	events, echoed atomic.Uint64
+	back           chan struct{}
+	// sent is how many probes went out. It is serve's.
+	sent uint64
 }
 
 // step is a command that waits for its replies: one for each channel, or one
@@ -55,7 +59,7 @@ type step struct {
 type call struct {
 	waiting int
 	failed  map[hub.Topic]error
-	// lost says that not all steps have had their replies.
+	// lost: the connection ended before all steps had their replies.
 	lost error
 	done chan struct{}
 	// then is called when it is done, with the lock held.
@@ -179,6 +183,9 @@ func (c *conn) write() {
 		out := c.out
 		c.out = nil
 		c.b.mu.Unlock()
+		if len(out) == 0 {
+			continue
+		}
 		_ = c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
 		if _, err := c.net.Write(out); err != nil {
 			c.fail(fmt.Errorf("write: %w", err))
@@ -220,42 +227,42 @@ func (c *conn) take(e event) error {
 	case "error":
 		return c.refused(e.err)
 	}
-	return c.confirmed(e.kind, string(e.channel))
+	return c.confirmed(e.kind, e.channel)
 }
 
 // confirmed takes the reply for one channel.
-func (c *conn) confirmed(kind, channel string) error {
-	topic, ok := c.confirm(kind, channel)
+func (c *conn) confirmed(kind string, name []byte) error {
+	channel, topic, ok := c.confirm(kind, name)
 	switch {
 	case ok && strings.HasSuffix(kind, "unsubscribe"):
 		delete(c.live, channel)
 	case ok:
 		c.live[channel] = topic
 	case kind == "sunsubscribe":
-		c.expelled(channel)
+		c.expelled(string(name))
 	default:
-		return fmt.Errorf("%w: %s of %.100q, which nobody asked for", errProtocol, kind, channel)
+		return fmt.Errorf("%w: %s of %.100q, which nobody asked for", errProtocol, kind, name)
 	}
 	return nil
 }
 
-func (c *conn) confirm(kind, channel string) (hub.Topic, bool) {
+func (c *conn) confirm(kind string, name []byte) (channel string, topic hub.Topic, ok bool) {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	if len(c.pending) == 0 {
-		return "", false
+		return "", "", false
 	}
 	s := c.pending[0]
-	if s.kind != kind || s.channels[0] != channel {
-		return "", false
+	if s.kind != kind || s.channels[0] != string(name) {
+		return "", "", false
 	}
-	topic := s.topics[0]
+	channel, topic = s.channels[0], s.topics[0]
 	if s.channels, s.topics = s.channels[1:], s.topics[1:]; len(s.channels) == 0 {
 		c.pending = c.pending[1:]
 	}
 	c.overdue = false
 	s.call.doneLocked(1)
-	return topic, true
+	return channel, topic, true
 }
 
 // expelled: the node has given away the slot of a channel and has ended its
@@ -300,7 +307,6 @@ func (c *conn) refused(err serverError) error {
 		if s.topics[0] != "" {
 			_, at = c.b.names.channel(s.topics[0])
 		}
-		s.call.lost = err
 		c.b.movedLocked(c.b.parts[at], c.link, err)
 	} else if n > 1 {
 		// One of them is forbidden, which one it does not say.

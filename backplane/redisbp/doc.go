@@ -41,7 +41,7 @@
 // message that does not come back within the interval ends the connection, so
 // that a frozen server, a dead network or a subscription that is silently gone
 // is found within twice the interval, 6 s by default. Connecting is tried
-// again for ever, after 50 ms and up to every 3 s.
+// again for ever, after 50 ms and up to every 2 s.
 //
 // # Cluster
 //

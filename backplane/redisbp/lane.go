@@ -100,11 +100,18 @@ func (n *lane) probe(channel string, number uint64) *publish {
 	return p
 }
 
+// failed reports whether it is done and did not succeed.
+func (p *publish) failed() bool {
+	select {
+	case <-p.done:
+		return p.err != nil
+	default:
+		return false
+	}
+}
+
 // result is the error of a publish that is done.
 func (p *publish) result() error {
-	if p == nil {
-		return nil
-	}
 	select {
 	case <-p.done:
 		return p.err
@@ -263,6 +270,10 @@ func (n *lane) connect(ctx context.Context) error {
 	if n.conn != nil {
 		return nil
 	}
+	// A node that can't be subscribed to is not dialled for each publication.
+	if err := n.link.unreachable(); err != nil {
+		return err
+	}
 	if time.Now().Before(n.retryAt) {
 		return n.away
 	}
@@ -274,6 +285,19 @@ func (n *lane) connect(ctx context.Context) error {
 	}
 	n.conn = conn
 	return nil
+}
+
+// unreachable is why the node has no subscribing connection.
+func (l *link) unreachable() error {
+	l.b.mu.Lock()
+	defer l.b.mu.Unlock()
+	switch {
+	case l.conn != nil:
+		return nil
+	case l.away != nil:
+		return l.away
+	}
+	return errors.New("not connected yet")
 }
 
 // drop closes the connection. What it returns says nothing that is not known.

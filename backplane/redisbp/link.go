@@ -29,15 +29,19 @@ type link struct {
 
 	// Guarded by b.mu.
 	conn *conn // nil while there is none
-	up   bool  // all that was wanted when it connected is confirmed
+	away error // why there is none
+	// refused: the last attempt was, as things are configured.
+	refused bool
 }
 
 const (
 	firstBackoff = 50 * time.Millisecond
-	lastBackoff  = 3 * time.Second
+	lastBackoff  = 2 * time.Second
 	// joinTimeout bounds how long a new connection may take to subscribe to
 	// everything.
 	joinTimeout = 15 * time.Second
+	// minProof is how long a new connection's first probe may take at least.
+	minProof = time.Second
 	// maxBehind is how many probes may be on their way while other messages come.
 	maxBehind = 10
 )
@@ -54,6 +58,7 @@ func (b *Backplane) linkLocked(node *redis.Client) *link {
 	l.ctx, l.cancel = context.WithCancel(b.ctx)
 	l.lane = newLane(l)
 	b.links[l.addr] = l
+	b.all[l] = struct{}{}
 	return l
 }
 
@@ -72,7 +77,7 @@ func (l *link) stopLocked() {
 // run connects again and again.
 func (l *link) run() {
 	backoff := firstBackoff
-	said := ""
+	said := false // what is wrong now was logged
 	for l.ctx.Err() == nil {
 		began := time.Now()
 		wasUp, err := l.serve()
@@ -80,16 +85,7 @@ func (l *link) run() {
 			return
 		}
 		l.b.attempted(err)
-		if text := err.Error(); text != said {
-			said = text
-			l.b.cfg.Logger.Warn("redis connection failed", slog.String("address", l.addr), slog.Any("error", err))
-			if refused(err) && !wasUp {
-				l.b.signals.disrupted(fmt.Errorf("redisbp: %s: %w", l.addr, err))
-			}
-		}
-		if wasUp {
-			said = ""
-		}
+		l.tell(err, wasUp, &said)
 		if wasUp && time.Since(began) > lastBackoff {
 			backoff = firstBackoff
 		}
@@ -103,6 +99,26 @@ func (l *link) run() {
 	}
 }
 
+// tell logs why connecting fails, loudly once, and reports a refusal that nobody
+// has heard of.
+func (l *link) tell(err error, wasUp bool, said *bool) {
+	b := l.b
+	b.mu.Lock()
+	l.away = err
+	news := !*said || wasUp || refused(err) != l.refused
+	if news && refused(err) {
+		b.signals.disrupted(fmt.Errorf("redisbp: %s: %w", l.addr, err))
+	}
+	l.refused = refused(err)
+	b.mu.Unlock()
+	*said = true
+	level := slog.LevelDebug
+	if news {
+		level = slog.LevelWarn
+	}
+	b.cfg.Logger.Log(l.ctx, level, "redis connection failed", slog.String("address", l.addr), slog.Any("error", err))
+}
+
 // serve is the life of one connection.
 func (l *link) serve() (wasUp bool, err error) {
 	c, err := l.connect()
@@ -111,11 +127,9 @@ func (l *link) serve() (wasUp bool, err error) {
 	}
 	var running sync.WaitGroup
 	running.Go(c.run)
-	k := l.adopt(c)
-	if k != nil {
-		wasUp = l.join(c, k)
-	}
-	if wasUp {
+	k, mine := l.adopt(c)
+	if k != nil && l.join(c, k) && l.prove(c) {
+		wasUp = l.rise(c, k, mine)
 		l.watch(c)
 	}
 	c.fail(errors.New("closed"))
@@ -124,18 +138,18 @@ func (l *link) serve() (wasUp bool, err error) {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	l.conn, l.up = nil, false
+	l.conn = nil
 	b.lostLocked(l, c.err)
 	return wasUp, c.err
 }
 
 // adopt makes a connection the link's, and queues all that is wanted.
-func (l *link) adopt(c *conn) *call {
+func (l *link) adopt(c *conn) (*call, []*partition) {
 	b := l.b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l.ctx.Err() != nil {
-		return nil
+		return nil, nil
 	}
 	l.conn = c
 	k := newCall()
@@ -150,18 +164,8 @@ func (l *link) adopt(c *conn) *call {
 		}
 		c.joinLocked(k, p)
 	}
-	k.then = func() {
-		if k.lost != nil || k.failed[""] != nil {
-			return
-		}
-		l.up = true
-		for _, p := range mine {
-			p.live = p.live || p.link == l
-		}
-		b.healthLocked()
-	}
 	k.finishLocked()
-	return k
+	return k, mine
 }
 
 // join waits until a new connection is subscribed to everything.
@@ -171,52 +175,97 @@ func (l *link) join(c *conn, k *call) bool {
 	select {
 	case <-k.done:
 	case <-c.over:
-		return false
 	case <-patience.C:
 		c.fail(fmt.Errorf("subscriptions are not confirmed after %v", joinTimeout))
-		return false
 	}
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
-	switch {
-	case k.lost != nil:
-		c.failLocked(fmt.Errorf("subscribe: %w", k.lost))
-	case k.failed[""] != nil:
-		c.failLocked(fmt.Errorf("subscribe: %w", k.failed[""]))
-	case len(k.failed) > 0:
-		// The rights have changed. What is left of them is served.
-		err := &hub.SubscribeError{Failed: k.failed}
-		l.b.signals.disrupted(fmt.Errorf("redisbp: %s refuses what it had: %w", l.addr, err))
+	if err := k.failed[""]; err != nil {
+		c.failLocked(fmt.Errorf("subscribe: %w", err))
 	}
-	return l.up
+	return !c.ended
+}
+
+// prove sends probes until one comes back: a connection that is confirmed may
+// still be deaf.
+func (l *link) prove(c *conn) bool {
+	channel := l.probeChannel(c)
+	if channel == "" {
+		return true // the node has lost all its partitions again
+	}
+	patience := time.NewTimer(max(l.b.cfg.ProbeInterval, minProof))
+	defer patience.Stop()
+	retry := time.NewTicker(firstBackoff)
+	defer retry.Stop()
+	c.sent++
+	p := l.lane.probe(channel, c.sent)
+	for {
+		select {
+		case <-c.back:
+			return true
+		case <-c.over:
+			return false
+		case <-patience.C:
+			c.fail(l.deaf(p))
+			return false
+		case <-retry.C:
+		}
+		if p.failed() {
+			c.sent++
+			p = l.lane.probe(channel, c.sent)
+		}
+	}
+}
+
+// deaf is why a connection ends whose probe does not come back.
+func (l *link) deaf(p *publish) error {
+	err := fmt.Errorf("a probe has not come back within %v", l.b.cfg.ProbeInterval)
+	if cause := p.result(); cause != nil {
+		err = fmt.Errorf("%w: publishing it: %w", err, cause)
+	}
+	return err
+}
+
+// rise makes the partitions live that a new connection is subscribed to.
+func (l *link) rise(c *conn, k *call, mine []*partition) bool {
+	b := l.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	for _, p := range mine {
+		if p.link == l {
+			b.setLiveLocked(p, true)
+		}
+	}
+	b.forbiddenLocked(l, k)
+	b.healthLocked()
+	return true
 }
 
 // watch sends probes and ends a connection through which they don't come back.
 func (l *link) watch(c *conn) {
 	tick := time.NewTicker(l.b.cfg.ProbeInterval)
 	defer tick.Stop()
-	var sent, events uint64
+	events := c.events.Load()
 	var under *publish // the newest probe
 	for {
-		now := c.events.Load()
-		behind := sent - c.echoed.Load()
-		if behind > 0 && (now == events || behind > maxBehind) {
-			err := fmt.Errorf("a probe has not come back within %v", l.b.cfg.ProbeInterval)
-			if cause := under.result(); cause != nil {
-				err = fmt.Errorf("%w: publishing it: %w", err, cause)
-			}
-			c.fail(err)
-			return
-		}
-		events = now
-		if channel := l.probeChannel(c); channel != "" {
-			sent++
-			under = l.lane.probe(channel, sent)
-		}
 		select {
 		case <-c.over:
 			return
 		case <-tick.C:
+		}
+		now := c.events.Load()
+		behind := c.sent - c.echoed.Load()
+		if behind > 0 && under != nil && (now == events || behind > maxBehind) {
+			c.fail(l.deaf(under))
+			return
+		}
+		events = now
+		if channel := l.probeChannel(c); channel != "" {
+			c.sent++
+			under = l.lane.probe(channel, c.sent)
 		}
 	}
 }
@@ -244,6 +293,10 @@ func (l *link) probeChannel(c *conn) string {
 func (c *conn) echo(payload []byte) {
 	if len(payload) == 8 {
 		c.echoed.Store(max(c.echoed.Load(), binary.BigEndian.Uint64(payload)))
+		select {
+		case c.back <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -261,7 +314,8 @@ func (l *link) connect() (*conn, error) {
 	defer stop()
 	c := &conn{
 		b: l.b, link: l, net: nc, r: newReader(nc),
-		over: make(chan struct{}), wake: make(chan struct{}, 1), live: make(map[string]hub.Topic),
+		over: make(chan struct{}), wake: make(chan struct{}, 1), back: make(chan struct{}, 1),
+		live: make(map[string]hub.Topic),
 	}
 	if err := c.handshake(ctx, o); err != nil {
 		nc.Close()

@@ -2,6 +2,7 @@ package redisbp
 
 import (
 	"fmt"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/hub"
 )
@@ -20,21 +21,44 @@ type partition struct {
 	wanted map[string]hub.Topic
 	// link serves it; nil: nobody does.
 	link *link
-	// owner is whose lane publications take: the last node that had it.
+	// owner is whose lane publications take. It may be ahead of link.
 	owner *link
+	// disputed is since when the Cluster's layout says that another node has it,
+	// while its own node says nothing; zero: it does not.
+	disputed time.Time
 	// live: all that is wanted has been confirmed on the link's connection.
 	live bool
 }
 
 // healthLocked tells the receiver once all partitions are live.
 func (b *Backplane) healthLocked() {
-	for _, p := range b.parts {
-		if !p.live {
-			return
-		}
+	if b.liveParts < len(b.parts) {
+		return
 	}
 	b.signals.restored()
 	b.attempted(nil)
+}
+
+func (b *Backplane) setLiveLocked(p *partition, live bool) {
+	if p.live != live {
+		p.live = live
+		if live {
+			b.liveParts++
+		} else {
+			b.liveParts--
+		}
+	}
+}
+
+// forbiddenLocked reports topics that a node refuses when they come back: the
+// rights have changed. The others are served.
+func (b *Backplane) forbiddenLocked(l *link, k *call) {
+	for topic, err := range k.failed {
+		if !elsewhere(err) {
+			b.signals.disrupted(fmt.Errorf("redisbp: %s refuses topics that it had, %q and maybe others: %w", l.addr, topic, err))
+			return
+		}
+	}
 }
 
 // lostLocked takes partitions off a link whose connection is gone. The link may
@@ -44,7 +68,7 @@ func (b *Backplane) lostLocked(l *link, err error) {
 	for _, p := range b.parts {
 		if p.link == l {
 			was = was || p.live
-			p.live = false
+			b.setLiveLocked(p, false)
 		}
 	}
 	if was {
@@ -61,15 +85,15 @@ func (b *Backplane) movedLocked(p *partition, l *link, err error) {
 	if p.live {
 		b.signals.disrupted(fmt.Errorf("redisbp: partition %d has left %s: %w", p.index, l.addr, err))
 	}
-	p.link, p.live = nil, false
+	b.setLiveLocked(p, false)
+	p.link = nil
 	b.refreshTopology()
 }
 
 // joinLocked subscribes a link to what is wanted of a partition that it has got.
 func (b *Backplane) joinLocked(p *partition, l *link) {
-	p.link, p.owner, p.live = l, l, false
-	close(b.changed)
-	b.changed = make(chan struct{})
+	b.setLiveLocked(p, false)
+	p.link, p.disputed = l, time.Time{}
 	if l.conn == nil {
 		return // it joins all its partitions when it connects
 	}
@@ -77,7 +101,8 @@ func (b *Backplane) joinLocked(p *partition, l *link) {
 	k := newCall()
 	k.then = func() {
 		if p.link == l && l.conn == c && k.lost == nil {
-			p.live = true
+			b.setLiveLocked(p, true)
+			b.forbiddenLocked(l, k)
 			b.healthLocked()
 		}
 	}

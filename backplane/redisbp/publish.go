@@ -47,11 +47,13 @@ func (b *Backplane) publish(ctx context.Context, p hub.Publication) error {
 			return notSent(errors.New("no node is known to serve the topic"))
 		}
 		err = l.lane.publish(ctx, channel, p.Envelope)
-		if err == nil || !redirected(err) {
+		gone := l.ctx.Err() != nil && b.ctx.Err() == nil
+		if err == nil || !redirected(err) && !(gone && errors.Is(err, hub.ErrUnavailable)) {
 			return err
 		}
-		// The node did nothing. Somebody else has the partition, or will.
-		b.misplaced(at, l, err)
+		// The node did nothing. Somebody else has the partition, or will: the
+		// subscriptions follow when the node ends them.
+		b.refreshTopology()
 		pause := time.NewTimer(lookHurry)
 		select {
 		case <-changed:
@@ -81,16 +83,4 @@ func (b *Backplane) owner(at int) (*link, <-chan struct{}, error) {
 		return nil, nil, err
 	}
 	return b.parts[at].owner, b.changed, nil
-}
-
-// misplaced: a node does not serve the partition for publishing, so it does not
-// for subscribing either.
-func (b *Backplane) misplaced(at int, l *link, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.parts[at]
-	if p.owner == l {
-		b.movedLocked(p, l, err)
-		b.refreshTopology()
-	}
 }

@@ -99,7 +99,7 @@ func (p *partition) readyLocked() error {
 
 // abandonLocked gives up on what a call still waits for.
 func (b *Backplane) abandonLocked(k *call, err error, waited time.Duration) {
-	for _, l := range b.links {
+	for l := range b.all {
 		if l.conn == nil {
 			continue
 		}
@@ -126,9 +126,7 @@ func (b *Backplane) outcomeLocked(k *call, fresh []wish) error {
 		partly = partly || said
 		first = err
 	}
-	for _, p := range b.parts {
-		partly = partly || b.names.partitions > 0 && p.live
-	}
+	partly = partly || b.names.partitions > 0 && b.liveParts > 0
 	for _, w := range fresh {
 		if k.failed[w.topic] != nil || !partly {
 			b.leaveLocked(newCall(), w)
