@@ -41,6 +41,11 @@ func (l *logged) Publish(ctx context.Context, p hub.Publication) (hub.Published,
 	return published, err
 }
 
+// noHistory hides it.
+type noHistory struct{ *logged }
+
+func (noHistory) Abilities() hub.Abilities { return hub.Abilities{} }
+
 type loggedHistory logged
 
 func (h *loggedHistory) Declare(logs ...hub.Log) error {
@@ -118,7 +123,8 @@ func second[T any](_ T, err error) error { return err }
 func TestDualsHistoryWhereOneSideHasNone(t *testing.T) {
 	b := newBrokers()
 	with := &logged{Backplane: b.from.Join(), name: "with"}
-	d := newDual(t, with, b.to.Join())
+	without := &logged{Backplane: b.to.Join()}
+	d := newDual(t, with, noHistory{without})
 	start(t, d, receiver{})
 	if err := d.Abilities().History.Declare(hub.Log{Name: "log"}); err != nil {
 		t.Errorf("Declare: got %v, want nil", err)
@@ -126,7 +132,9 @@ func TestDualsHistoryWhereOneSideHasNone(t *testing.T) {
 	if _, err := d.Publish(t.Context(), hub.Publication{Topic: "c:x", Log: "log"}); err != nil {
 		t.Errorf("Publish: got %v, want nil", err)
 	}
-	// To without one, before it gets a log: the other way round.
+	if fmt.Sprint(with.logs, without.logs) != "[log] []" || len(without.logs) != 1 {
+		t.Errorf("logs that were published to: got %q and %q, want one of From's alone", with.logs, without.logs)
+	}
 	with = &logged{Backplane: b.to.Join(), name: "with"}
 	d = newDual(t, b.from.Join(), with)
 	if d.Abilities().History != nil {
