@@ -36,10 +36,7 @@ func (h *Hub) serve(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, RefusedOrigin, http.StatusForbidden)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.HandshakeTimeout)
-	defer cancel()
-	defer context.AfterFunc(h.forced, cancel)()
-	result, ok := h.authenticate(w, r.WithContext(ctx))
+	result, ok := h.authenticate(w, r)
 	if !ok {
 		return
 	}
@@ -72,6 +69,10 @@ func (h *Hub) authenticate(w http.ResponseWriter, r *http.Request) (AuthResult, 
 	if h.cfg.Authenticator == nil {
 		return AuthResult{Valid: true}, true
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.HandshakeTimeout)
+	defer cancel()
+	defer context.AfterFunc(h.forced, cancel)()
+	r = r.WithContext(ctx)
 	result := AuthResult{Error: errPanicked}
 	h.contain("Authenticate", func() { result = h.cfg.Authenticator.Authenticate(r) })
 	if r.Context().Err() != nil {
