@@ -208,6 +208,19 @@ func TestControlMessagesOfOtherVersionsAndRubbish(t *testing.T) {
 		broker.Publish(wire.TopicControl, append(next, "\xc9\x02xy"...))
 		wantHubs(t, 2, a)
 
+		// A hub that says nothing of itself is not known, and heard all the same; so
+		// is a message with a field more.
+		for _, version := range [][]byte{{0xb7, 1, 1, 0, 5}, {0xb7, 2, 1, 0, 8}} {
+			envelope := append(version, "\x01\x03old"...)
+			if version[1] == 2 {
+				envelope = append(envelope, "\xc8\x01x"...)
+			}
+			broker.Publish("c:news", append(envelope, `{"type":"event","channel":"news","data":1}`...))
+			ann.want(hub.TypeEvent, `1`)
+		}
+		wantHubs(t, 2, a)
+		heard := a.Stats().Received
+
 		disconnect := wire.Control{Kind: wire.ControlDisconnect, User: "ann", Code: 4500}
 		for i, refused := range []struct {
 			topic    hub.Topic
@@ -237,6 +250,9 @@ func TestControlMessagesOfOtherVersionsAndRubbish(t *testing.T) {
 		}
 		ann.wantNothing()
 		wantHubs(t, 2, a)
+		if s := a.Stats(); s.Received != heard || s.Backplane.Foreign != 0 {
+			t.Errorf("got %d messages received and %d foreign, want none", s.Received-heard, s.Backplane.Foreign)
+		}
 	})
 }
 
