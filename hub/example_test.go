@@ -31,6 +31,7 @@ func ExampleNew() {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()
+	<-h.Started() // from here on it takes clients
 
 	stop() // as a signal would
 	fmt.Println("ended with", <-ended)
@@ -189,9 +190,7 @@ func exampleHub(cfg hub.Config) (h *hub.Hub, connect func(url string) examplePee
 			fmt.Println(err)
 		}
 	}()
-	for h.Ready() != nil {
-		<-time.After(time.Millisecond)
-	}
+	<-h.Started()
 	connect = func(url string) examplePeer {
 		peer, answer := sockets.Dial(h.Handler(), httptest.NewRequest(http.MethodGet, url, nil))
 		if peer == nil {

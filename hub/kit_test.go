@@ -44,12 +44,10 @@ func start(t testing.TB, cfg hub.Config) *world {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &world{Hub: h, t: t, transport: transport, stop: cancel, ran: make(chan error, 1)}
 	go func() { w.ran <- h.Run(ctx) }()
-	for h.Ready() != nil {
-		select {
-		case err := <-w.ran:
-			t.Fatalf("Run ended at once: %v", err)
-		case <-time.After(time.Millisecond):
-		}
+	select {
+	case err := <-w.ran:
+		t.Fatalf("Run ended at once: %v", err)
+	case <-h.Started():
 	}
 	t.Cleanup(w.end)
 	return w

@@ -59,9 +59,9 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	ended := make(chan error, 2)
 	go func() { ended <- h.Run(ctx) }()
 	go func() { ended <- server.Serve(listener) }()
-	for h.Ready() != nil && ctx.Err() == nil {
-		// The hub takes clients a moment after Run was called.
-		time.Sleep(time.Millisecond)
+	select {
+	case <-h.Started():
+	case <-ctx.Done():
 	}
 	fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
 	if err := <-ended; err != nil {

@@ -81,8 +81,10 @@ func serve(ctx context.Context, listener net.Listener, h *hub.Hub, server *http.
 		serverEnded <- server.Serve(listener)
 		cancel()
 	}()
-	if awaitReady(ctx, h) {
+	select {
+	case <-h.Started():
 		fmt.Fprintf(stdout, "listening on http://%s\n", listener.Addr())
+	case <-ctx.Done():
 	}
 	hubErr := <-hubEnded
 	last, done := context.WithTimeout(context.Background(), lastRequests)
@@ -99,19 +101,4 @@ func serve(ctx context.Context, listener net.Listener, h *hub.Hub, server *http.
 		return fmt.Errorf("gateway: %w", err)
 	}
 	return nil
-}
-
-// awaitReady waits until the hub takes clients, which it does a moment after
-// Run was called.
-func awaitReady(ctx context.Context, h *hub.Hub) bool {
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for h.Ready() != nil {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-tick.C:
-		}
-	}
-	return true
 }

@@ -61,10 +61,7 @@ func newStage(addr, id string) (*stage, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go func() { s.ended <- s.hub.Run(ctx) }()
-	for s.hub.Ready() != nil {
-		// The hub takes clients a moment after Run was called.
-		time.Sleep(time.Millisecond)
-	}
+	<-s.hub.Started()
 	go func() {
 		if err := s.server.Serve(s.listener); err != http.ErrServerClosed {
 			log.Print("process: ", err)

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
@@ -30,9 +29,7 @@ func ExampleTransport() {
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()
 	defer func() { stop(); <-ended }()
-	for h.Ready() != nil {
-		<-time.After(time.Millisecond)
-	}
+	<-h.Started()
 
 	peer, response := sockets.Dial(h.Handler(), httptest.NewRequest("GET", "/ws", nil))
 	if peer == nil {

@@ -33,6 +33,21 @@ func ExampleAppendFrame() {
 	// Output: {"type":"event","channel":"news","data":{"title":"hello"},"timestamp":"2026-11-24T08:30:00.5Z"}
 }
 
+// What one hub says to all others to close a user's clients, payload of an
+// envelope on the topic of all hubs.
+func ExampleAppendControl() {
+	b := wire.AppendControl(nil, &wire.Control{
+		Kind: wire.ControlDisconnect, User: "ann", Code: 4500, Reason: "banned",
+	})
+	fmt.Println(wire.TopicControl, hex.EncodeToString(b))
+
+	c, err := wire.ParseControl(b)
+	fmt.Println(c.User, c.Code, c.Reason, err)
+	// Output:
+	// a: 030203616e6e04021194050662616e6e6564
+	// ann 4500 banned <nil>
+}
+
 // The very bytes that docs/protocol.md takes apart.
 func ExampleAppendEnvelope() {
 	b := wire.AppendEnvelope(nil, &wire.Envelope{
