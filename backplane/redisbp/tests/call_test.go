@@ -1,0 +1,104 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/backplane/redisbp"
+	"forge.lthn.ai/core/go-ws/backplane/redisbp/tests/redistest"
+	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
+	"forge.lthn.ai/core/go-ws/hub"
+)
+
+// A Subscribe that gives up while its command is on the way leaves nothing at
+// the server, and one that comes after it is live.
+func TestASubscribeThatGaveUpLeavesNothing(t *testing.T) {
+	server := redistest.Start(t)
+	proxy := proxyTo(t, server.Addr())
+	b, r := start(t, redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: hang})
+	client := server.Client()
+	for _, again := range []bool{false, true} {
+		proxy.Freeze(netfault.Hold)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if err := b.Subscribe(ctx, "c:x"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("Subscribe: got %v, want %v", err, context.DeadlineExceeded)
+		}
+		cancel()
+		second := make(chan error, 1)
+		if again {
+			go func() { second <- b.Subscribe(t.Context(), "c:x") }()
+		} else {
+			go func() { second <- b.Subscribe(t.Context(), "c:y") }()
+		}
+		held := proxy.Stats().Held
+		if err := proxy.Wait(t.Context(), func(s netfault.Stats) bool { return s.Held > held || s.Held > 100 }); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Thaw()
+		if err := <-second; err != nil {
+			t.Fatalf("Subscribe behind it: got %v, want nil", err)
+		}
+		want := int64(0)
+		if again {
+			want = 1
+		}
+		got, err := client.PubSubNumSub(t.Context(), "ws:c:x").Result()
+		if err != nil || got["ws:c:x"] != want {
+			t.Errorf("subscribers at the server: got %v, %v, want %d", got, err, want)
+		}
+	}
+	publish(t, b, "c:x", "1")
+	r.await(t, "a delivery", func() bool { return r.has("c:x", "1") })
+}
+
+// The bytes are the caller's again when Publish has returned, also when the
+// publication is half written then.
+func TestAnEnvelopeIsTheCallersWhenItsContextHasEnded(t *testing.T) {
+	proxy := proxyTo(t, redistest.Start(t).Addr())
+	b, r := start(t, redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: hang})
+	subscribe(t, b, "c:x")
+	want := bytes.Repeat([]byte("original"), 800<<10) // more than sockets hold
+	envelope := bytes.Clone(want)
+	proxy.Freeze(netfault.Hold)
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := b.Publish(ctx, hub.Publication{Topic: "c:x", Envelope: envelope}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Publish: got %v, want %v", err, context.DeadlineExceeded)
+	}
+	for i := range envelope {
+		envelope[i] = 'X'
+	}
+	proxy.Thaw()
+	r.await(t, "a delivery", func() bool { return len(r.got) == 1 })
+	if got := r.envelopes("c:x")[0]; got != string(want) {
+		t.Errorf("got %d bytes %.16q…, want %d of %.16q…", len(got), got, len(want), want)
+	}
+}
+
+func TestCloseDoesNotWaitForAFrozenServer(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, redisbp.Config{URL: "redis://" + server.Addr(), ProbeInterval: hang})
+	server.Freeze()
+	failed := make(chan error, 1)
+	go func() { failed <- try(t, b, "c:x", "1", hang) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := b.Subscribe(ctx, "c:x"); err == nil {
+		t.Error("Subscribe: got nil, want an error")
+	}
+	began := time.Now()
+	if err := b.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+	t.Logf("closed after %v", time.Since(began))
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("Close: took %v, want it at once", took)
+	}
+	if err := <-failed; err == nil {
+		t.Error("Publish that was under way: got nil, want an error")
+	}
+	server.Thaw()
+}
