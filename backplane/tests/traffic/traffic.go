@@ -49,7 +49,6 @@ type Run struct {
 	cfg Config
 	ledger
 	members []*Member
-	stopped bool
 	nextPub int
 }
 
