@@ -21,8 +21,10 @@ import (
 //	        │                  │ pongs, close  │ close
 //	        └ out (outbox)  ◀──┴─────────◀─────┴── Send, Ping, Close
 //
-// Its goroutines: run, from Start or Close on; the outbox's drain, while the
-// socket is full. run is the one that ends the connection, and the last to run.
+// Its goroutines: run, from Start or Close on, and while it waits for a reader,
+// the reader's; the outbox's drain, while the socket is full. run is the one that
+// ends the connection, and the last to run. What "run owns" the reader has in the
+// meantime.
 //
 // Locks: mu and out.mu are never held together, nor across a system call or a
 // call of the receiver.

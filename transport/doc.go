@@ -15,9 +15,10 @@
 // buffer from a pool, which goes back when Receive returns: an idle connection
 // has none.
 //
-// A connection of the library's has a goroutine, channels and buffers. Ours
-// borrow one for each message and give it back behind it; at most 32 wait for
-// work, and none are left when the last connection has ended.
+// The library's connections, each with two goroutines, are lent to ours while
+// there is something to read. At most 32 wait for work (and as many for
+// compressed messages), none when the last connection has ended. An idle
+// connection has one goroutine, whose stack is small.
 //
 // What is read without becoming a message has limits too, for each connection.
 // Pings, pongs, other control frames and all fragments of a message but the

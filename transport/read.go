@@ -12,31 +12,30 @@ import (
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
 
-// run reads until the connection is over, and then ends it. r is nil where
-// Close came before Start: then it only reads up to the peer's close frame.
+// run waits for what comes, has a reader take it apart until the connection is
+// over, and then ends it. r is nil where Close came before Start: then only what
+// leads up to the peer's close frame is read.
 func (c *conn) run(r hub.Receiver) {
-	// Where the peer has sent a close frame this stays as it is: the library
-	// is left in the middle, see libraryConn.close.
-	v, returned := verdict{}, false
-	defer func() {
-		if !returned {
-			v = c.in.verdict(true)
-		}
-		c.finish(r, v)
-	}()
 	if r != nil {
 		c.out.start(r)
 	}
-	v = c.read(r)
-	returned = true
+	c.finish(r, c.read(r))
 }
 
 // read hands over messages until there can't be any more.
 func (c *conn) read(r hub.Receiver) verdict {
 	for c.in.await() {
-		if v, ok := c.readOne(r); !ok {
-			return v
+		c.t.readers.borrow(c)
+		c.reader.work <- r
+		o, ok := <-c.reader.done
+		switch {
+		case !ok:
+			// The library was left in the middle, see libraryConn.close.
+			return c.in.verdict(true)
+		case o.over:
+			return o.v
 		}
+		c.t.readers.giveBack(c)
 		if !c.waitResumed() {
 			return verdict{err: errPaused}
 		}
@@ -44,26 +43,35 @@ func (c *conn) read(r hub.Receiver) verdict {
 	return c.in.verdict(false)
 }
 
-// readOne hands over the next message, or finds that only control frames have
-// come. It reports false where that ended the connection: then the reader stays
-// for finish.
-func (c *conn) readOne(r hub.Receiver) (verdict, bool) {
-	c.t.readers.borrow(c)
-	// The context is never done: it would cost the connection. What ends a read
-	// is the socket.
-	mt, body, err := c.reader.ws.Reader(context.Background())
-	if err == nil {
+// readSome hands over messages as long as there is something to read, and the
+// receiver wants it.
+func (c *conn) readSome(r hub.Receiver) outcome {
+	for {
+		// The context is never done: it would cost the connection. What ends a
+		// read is the socket.
+		mt, body, err := c.reader.ws.Reader(context.Background())
+		if errors.Is(err, errIdle) {
+			return outcome{}
+		}
+		if err != nil {
+			return outcome{true, c.judge(err)}
+		}
 		if v, ok := c.message(r, mt, body); !ok {
-			return v, false
+			return outcome{true, v}
 		}
 		if !c.in.scan.between() {
-			return c.violation(wire.CloseProtocolError, "bytes behind the end of a compressed message"), false
+			return outcome{true, c.violation(wire.CloseProtocolError, "bytes behind the end of a compressed message")}
 		}
-	} else if !errors.Is(err, errIdle) {
-		return c.judge(err), false
+		if len(c.in.have) == 0 || c.in.scan.deflated || c.isPaused() {
+			return outcome{}
+		}
 	}
-	c.t.readers.giveBack(c)
-	return verdict{}, true
+}
+
+func (c *conn) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.receiving
 }
 
 // errPaused is never seen: Closed gets what cut the connection.

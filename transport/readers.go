@@ -7,18 +7,37 @@ import (
 	"sync"
 
 	"nhooyr.io/websocket"
+
+	"forge.lthn.ai/core/go-ws/hub"
 )
 
-// reader is a connection of the library's. It reads for one of ours at a time,
-// and only while there is something to read: it has a goroutine, seven channels
-// and buffers of its own, more than all else that an idle connection keeps.
-// Between two messages it remembers nothing, so that it may go from one
-// connection to another.
+// reader is a connection of the library's, and a goroutine that is in it. It
+// reads for one of our connections at a time, and only while there is something
+// to read: with its second goroutine, its channels and its buffers it is more
+// than all else that an idle connection keeps. Between two messages it remembers
+// nothing, so that it may go from one connection to another.
 type reader struct {
 	net.Conn // nil: the library calls none but the three methods below
 
-	ws *websocket.Conn
-	in *libraryConn // whose bytes it reads, nil while it is spare
+	ws   *websocket.Conn
+	in   *libraryConn // whose bytes it reads, nil while it is spare
+	work chan hub.Receiver
+	done chan outcome // closed where the library has left its goroutine
+}
+
+// outcome says how far a reader came: over is false where the connection goes on.
+type outcome struct {
+	over bool
+	v    verdict
+}
+
+// run reads for one connection after the other. Its stack has grown to what the
+// library needs, so that a connection's own stays small.
+func (r *reader) run() {
+	defer close(r.done)
+	for receiver := range r.work {
+		r.done <- r.in.c.readSome(receiver)
+	}
 }
 
 // Read implements net.Conn.
@@ -57,12 +76,13 @@ func newReader(deflate bool) *reader {
 		request.Header.Set("Sec-WebSocket-Extensions", "permessage-deflate")
 		options.CompressionMode = websocket.CompressionNoContextTakeover
 	}
-	r := &reader{}
+	r := &reader{work: make(chan hub.Receiver), done: make(chan outcome)}
 	ws, err := websocket.Accept(&fitting{r, http.Header{}}, request, options)
 	if err != nil {
 		panic("transport: the library refuses what it should take: " + err.Error())
 	}
 	r.ws = ws
+	go r.run()
 	return r
 }
 
@@ -81,8 +101,13 @@ func (f *fitting) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return f.r, bufio.NewReadWriter(bufio.NewReaderSize(f.r, readBuffer), bufio.NewWriterSize(f.r, controlBuffer)), nil
 }
 
-// discard ends the library's goroutine, and waits for it.
-func (r *reader) discard() { _ = r.ws.CloseNow() }
+// discard ends its goroutines, and waits for them.
+func (r *reader) discard() {
+	close(r.work)
+	for range r.done {
+	}
+	_ = r.ws.CloseNow()
+}
 
 // maxSpare is how many readers of a kind wait for work. Most connections need
 // one for the moment only in which a message is taken apart.
@@ -144,7 +169,7 @@ func (p *readers) borrow(c *conn) {
 // maxReadLimit keeps the library from counting past the largest number.
 const maxReadLimit = 1 << 62
 
-// giveBack takes the connection's reader, which has read a message to its end.
+// giveBack takes the connection's reader, which stands between two messages.
 func (p *readers) giveBack(c *conn) {
 	r := c.reader
 	c.reader, r.in = nil, nil
@@ -153,6 +178,7 @@ func (p *readers) giveBack(c *conn) {
 	// One that has inflated may hold what came behind the end of the
 	// compressed stream.
 	keep := !c.in.scan.deflated && len(*spare) < maxSpare
+	c.in.scan.deflated = false
 	if keep {
 		*spare = append(*spare, r)
 	}
