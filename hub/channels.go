@@ -91,6 +91,28 @@ func (r *registry) forget(ch *channel) {
 	}
 }
 
+func (ch *channel) addLocked(c *Client) *subscription {
+	sub := &subscription{client: c, channel: ch, index: len(ch.subs)}
+	ch.subs = append(ch.subs, sub)
+	ch.stream.add(sub)
+	return sub
+}
+
+func (ch *channel) removeLocked(sub *subscription) {
+	last := len(ch.subs) - 1
+	ch.subs[sub.index] = ch.subs[last]
+	ch.subs[sub.index].index = sub.index
+	ch.subs[last] = nil
+	ch.subs = ch.subs[:last]
+	if cap(ch.subs) > 64 && len(ch.subs) < cap(ch.subs)/4 {
+		ch.subs = append(make([]*subscription, 0, 2*len(ch.subs)), ch.subs...)
+	}
+	sub.left = true
+	if !sub.client.out.part(sub, true) {
+		ch.stream.forget()
+	}
+}
+
 // add puts a client on a channel. greet, if not nil, is called at the very
 // moment from which the client gets the channel's messages; it must not block.
 func (r *registry) add(name string, c *Client, greet func()) *subscription {
@@ -102,9 +124,7 @@ func (r *registry) add(name string, c *Client, greet func()) *subscription {
 			r.forget(ch)
 			continue
 		}
-		sub := &subscription{client: c, channel: ch, index: len(ch.subs)}
-		ch.subs = append(ch.subs, sub)
-		ch.stream.add(sub)
+		sub := ch.addLocked(c)
 		if len(ch.subs) == 1 {
 			r.nChannels.Add(1)
 		}
@@ -121,24 +141,13 @@ func (r *registry) add(name string, c *Client, greet func()) *subscription {
 func (r *registry) remove(sub *subscription) {
 	ch := sub.channel
 	ch.mu.Lock()
-	last := len(ch.subs) - 1
-	ch.subs[sub.index] = ch.subs[last]
-	ch.subs[sub.index].index = sub.index
-	ch.subs[last] = nil
-	ch.subs = ch.subs[:last]
-	if cap(ch.subs) > 64 && len(ch.subs) < cap(ch.subs)/4 {
-		ch.subs = append(make([]*subscription, 0, 2*len(ch.subs)), ch.subs...)
-	}
-	empty := last == 0
+	ch.removeLocked(sub)
+	empty := len(ch.subs) == 0
 	if empty {
 		ch.dead = true
 		r.nChannels.Add(-1)
 	}
 	r.nSubs.Add(-1)
-	sub.left = true
-	if !sub.client.out.part(sub, true) {
-		ch.stream.forget()
-	}
 	ch.mu.Unlock()
 	if empty {
 		r.forget(ch)
@@ -152,6 +161,10 @@ func (r *registry) deliver(h *Hub, name string, frame Frame, key string) int {
 	if ch == nil {
 		return 0
 	}
+	return ch.deliver(h, frame, key)
+}
+
+func (ch *channel) deliver(h *Hub, frame Frame, key string) int {
 	var f fanOut
 	ch.mu.Lock()
 	ch.deliverLocked(h, &f, frame, key)

@@ -31,8 +31,8 @@ type Client struct {
 	in   inbox
 	rate rateLimit // the connection's reader's
 
-	rosterIndex int        // guarded by roster.mu
-	wheel       wheelPlace // guarded by heartbeat.mu, nextPing the clock's
+	present *subscription // to broadcasts
+	wheel   wheelPlace    // guarded by heartbeat.mu, nextPing the clock's
 
 	// subMu guards what the client is on. gone: it joins nothing any more.
 	subMu   sync.Mutex

@@ -73,8 +73,7 @@ func (e *encoder) frame(m *Message, channel string, now time.Time) (wire.Frame, 
 	}
 	if f.Timestamp.IsZero() {
 		f.Timestamp = now
-	}
-	if y := f.Timestamp.UTC().Year(); y < 0 || y > 9999 {
+	} else if y := f.Timestamp.UTC().Year(); y < 0 || y > 9999 {
 		return f, fmt.Errorf("%w: timestamp's year %d is not in RFC 3339", ErrInvalidMessage, y)
 	}
 	var err error

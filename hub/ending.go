@@ -102,6 +102,7 @@ func (c *Client) flush() {
 	case <-c.out.drained:
 	case <-timeout.C:
 	case <-c.hub.forced.Done():
+		c.hub.cut.Store(true)
 	}
 }
 
@@ -111,6 +112,7 @@ func (c *Client) closeConn(e ending) {
 	cut := make(chan struct{})
 	stop := context.AfterFunc(c.hub.forced, func() {
 		defer close(cut)
+		c.hub.cut.Store(true)
 		_ = c.conn.Close(0, "")
 	})
 	// How a connection that is being given up came to its end changes nothing.

@@ -50,6 +50,8 @@ type Hub struct {
 	// forced ends when there is no more time for clients to leave in peace.
 	forced context.Context
 	force  context.CancelFunc
+	// cut: clients were cut off because there was no time left.
+	cut atomic.Bool
 	// clients counts those that have not been seen through to their end.
 	clients sync.WaitGroup
 
@@ -59,8 +61,6 @@ type Hub struct {
 	carries atomic.Bool
 	// shutdown is the context of the Shutdown call that closed stop.
 	shutdown context.Context
-	// cut: clients were cut off because there was no time left.
-	cut bool
 }
 
 type hubState uint8
@@ -255,9 +255,7 @@ func (h *Hub) Shutdown(ctx context.Context) error {
 		h.force()
 		<-h.done
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.cut {
+	if h.cut.Load() {
 		return fmt.Errorf("hub: shutting down: clients were cut off: %w", context.DeadlineExceeded)
 	}
 	return nil
@@ -307,9 +305,7 @@ func (h *Hub) drain(ctx context.Context) {
 	select {
 	case <-gone:
 	default:
-		h.mu.Lock()
-		h.cut = true
-		h.mu.Unlock()
+		h.cut.Store(true)
 		for _, c := range h.roster.snapshot() {
 			c.end(restart(h.cfg.DrainSpread))
 		}

@@ -2,14 +2,14 @@ package hub
 
 import "sync"
 
-// roster is all the clients of a hub. Its lock is held while a broadcast is put
-// into all their outboxes, so that all see one order.
+// roster is all the clients of a hub.
 //
-// Lock order: roster.mu, outbox.mu.
+// Lock order: roster.mu, and everybody.mu as any channel's.
 type roster struct {
 	mu   sync.Mutex
-	list []*Client
 	byID map[string]*Client
+	// everybody is the channel that broadcasts go to.
+	everybody channel
 }
 
 func newRoster() *roster { return &roster{byID: make(map[string]*Client)} }
@@ -17,9 +17,10 @@ func newRoster() *roster { return &roster{byID: make(map[string]*Client)} }
 func (r *roster) add(c *Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.rosterIndex = len(r.list)
-	r.list = append(r.list, c)
 	r.byID[c.id] = c
+	r.everybody.mu.Lock()
+	defer r.everybody.mu.Unlock()
+	c.present = r.everybody.addLocked(c)
 }
 
 func (r *roster) remove(c *Client) {
@@ -29,11 +30,9 @@ func (r *roster) remove(c *Client) {
 		return
 	}
 	delete(r.byID, c.id)
-	last := len(r.list) - 1
-	r.list[c.rosterIndex] = r.list[last]
-	r.list[c.rosterIndex].rosterIndex = c.rosterIndex
-	r.list[last] = nil
-	r.list = r.list[:last]
+	r.everybody.mu.Lock()
+	defer r.everybody.mu.Unlock()
+	r.everybody.removeLocked(c.present)
 }
 
 func (r *roster) find(id string) *Client {
@@ -45,23 +44,20 @@ func (r *roster) find(id string) *Client {
 func (r *roster) len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.list)
+	return len(r.byID)
 }
 
 func (r *roster) snapshot() []*Client {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return append([]*Client(nil), r.list...)
+	r.everybody.mu.Lock()
+	defer r.everybody.mu.Unlock()
+	list := make([]*Client, 0, len(r.everybody.subs))
+	for _, sub := range r.everybody.subs {
+		list = append(list, sub.client)
+	}
+	return list
 }
 
 // deliver queues a message for every client and returns for how many.
 func (r *roster) deliver(h *Hub, frame Frame, key string) int {
-	var f fanOut
-	r.mu.Lock()
-	for _, c := range r.list {
-		f.add(h, c, frame, key, source{})
-	}
-	f.schedule(h)
-	r.mu.Unlock()
-	return f.finish(h)
+	return r.everybody.deliver(h, frame, key)
 }
