@@ -231,8 +231,10 @@ func (c *control) bring(s *session) {
 		c.inspect(s)
 		c.told = time.Time{}
 	}
+	set := settlement{session: s, downs: downs, err: err, seen: make(chan struct{})}
 	select {
-	case b.settled <- settlement{session: s, downs: downs, err: err}:
+	case b.settled <- set:
+		<-set.seen
 	case <-b.ctx.Done():
 	}
 }

@@ -40,6 +40,9 @@ type settlement struct {
 	session *session
 	downs   uint64
 	err     error // nil: all are live
+	// seen is closed when watch has decided: control would make another
+	// session before.
+	seen chan struct{}
 }
 
 var errClosed = errors.New("closed")
@@ -122,6 +125,7 @@ func (w *watch) end(err error) bool {
 
 // settle begins a session.
 func (w *watch) settle(set settlement) {
+	defer close(set.seen)
 	b := w.b
 	// What the client has said since comes first.
 	for more := true; more; {

@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -51,17 +52,44 @@ func TestConformance(t *testing.T) {
 }
 
 // features of every deployment here: NATS's default max_payload.
-var features = hubtest.BackplaneFeatures{MaxPayload: 1 << 20}
+var features = hubtest.BackplaneFeatures{MaxPayload: 1 << 20, PartialSubscribe: true}
+
+// The access list of every deployment here forbids each second one of the topics
+// that the suite asks for.
+const forbidding = "hub:secret@"
+
+func withForbidden(o server.Options) server.Options {
+	var deny []string
+	for i := 0; i < 64; i += 2 {
+		deny = append(deny, fmt.Sprint("ws.c:some-", i))
+	}
+	o.Users = restricted(deny...)
+	return o
+}
+
+func failSome(_ testing.TB, topics []hub.Topic) (failed []hub.Topic) {
+	for i := 0; i < len(topics); i += 2 {
+		failed = append(failed, topics[i])
+	}
+	return failed
+}
 
 // stoppedServer breaks by stopping the server, and heals by starting it again on
 // the same port.
 func stoppedServer(t testing.TB) hubtest.BackplaneHarness {
-	s := startServer(t, server.Options{})
+	s := startServer(t, withForbidden(server.Options{}))
 	at, on := address(s), port(s)
 	return hubtest.BackplaneHarness{
-		New:            func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: urlOf(at)}) },
-		Break:          func(testing.TB) { stopServer(s) },
-		Heal:           func(testing.TB) { s = startServer(t, server.Options{Port: on}) },
+		New:      func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: urlOf(forbidding + at)}) },
+		Break:    func(testing.TB) { stopServer(s) },
+		Heal:     func(testing.TB) { s = startServer(t, withForbidden(server.Options{Port: on})) },
+		FailSome: failSome,
+		FailNone: func(t testing.TB) {
+			o := &server.Options{Host: "127.0.0.1", Port: on, NoLog: true, NoSigs: true, Users: restricted("ws.c:nothing")}
+			if err := s.ReloadOptions(o); err != nil {
+				t.Fatalf("reloading the server: %v", err)
+			}
+		},
 		Features:       features,
 		OtherGoroutine: brokerGoroutine,
 	}
@@ -80,14 +108,17 @@ func freeze(m netfault.Mode) fault {
 }
 
 func behindProxy(t testing.TB, f fault) hubtest.BackplaneHarness {
-	return behind(startProxy(t, address(startServer(t, server.Options{}))), f)
+	return behind(startProxy(t, address(startServer(t, withForbidden(server.Options{})))), f)
 }
 
 func behind(p *netfault.Proxy, f fault) hubtest.BackplaneHarness {
 	return hubtest.BackplaneHarness{
-		New:            func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: urlOf(p.Addr())}) },
+		New: func(t testing.TB) hub.Backplane {
+			return mustNew(t, natsbp.Config{URL: urlOf(forbidding + p.Addr())})
+		},
 		Break:          func(testing.TB) { f.on(p) },
 		Heal:           func(testing.TB) { f.off(p) },
+		FailSome:       failSome,
 		Features:       features,
 		OtherGoroutine: brokerGoroutine,
 	}
@@ -95,7 +126,7 @@ func behind(p *netfault.Proxy, f fault) hubtest.BackplaneHarness {
 
 // threeServers gives each member another server; the client learns the others.
 func threeServers(t testing.TB) hubtest.BackplaneHarness {
-	nodes := startCluster(t)
+	nodes := startCluster(t, withForbidden)
 	members := 0
 	each := func(do func(*netfault.Proxy)) func(testing.TB) {
 		return func(testing.TB) {
@@ -109,10 +140,11 @@ func threeServers(t testing.TB) hubtest.BackplaneHarness {
 	return hubtest.BackplaneHarness{
 		New: func(t testing.TB) hub.Backplane {
 			members++
-			return mustNew(t, natsbp.Config{URL: urlOf(nodes[members%len(nodes)].proxy.Addr())})
+			return mustNew(t, natsbp.Config{URL: urlOf(forbidding + nodes[members%len(nodes)].proxy.Addr())})
 		},
 		Break:          each(refuse.on),
 		Heal:           each(refuse.off),
+		FailSome:       failSome,
 		Features:       cluster,
 		OtherGoroutine: brokerGoroutine,
 	}

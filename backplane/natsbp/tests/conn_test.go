@@ -47,11 +47,11 @@ func TestSettingsOfAProgramsConnectionAreChecked(t *testing.T) {
 
 // The suite, on connections that a program made.
 func TestConformanceOfAProgramsConnection(t *testing.T) {
-	p := startProxy(t, address(startServer(t, server.Options{})))
+	p := startProxy(t, address(startServer(t, withForbidden(server.Options{}))))
 	h := behind(p, refuse)
 	h.New = func(t testing.TB) hub.Backplane {
 		// RetryOnFailedConnect: members are made while there is no server too.
-		return mustNew(t, natsbp.Config{Conn: connect(t, p.Addr(), nats.RetryOnFailedConnect(true))})
+		return mustNew(t, natsbp.Config{Conn: connect(t, forbidding+p.Addr(), nats.RetryOnFailedConnect(true))})
 	}
 	theirs := h.OtherGoroutine
 	h.OtherGoroutine = func(stack string) bool { return theirs(stack) || strings.Contains(stack, "/nats.go@") }

@@ -103,7 +103,7 @@ func TestASlowConnectionLosesNothing(t *testing.T) {
 
 // Those on the node that stops go to another; the others notice nothing.
 func TestAStoppedNodeOfAClusterIsLeftForAnother(t *testing.T) {
-	nodes := startCluster(t)
+	nodes := startCluster(t, func(o server.Options) server.Options { return o })
 	run := busy(t, func(member int) string { return nodes[member%len(nodes)].proxy.Addr() })
 	before := make(map[int]int)
 	for _, m := range run.Members() {

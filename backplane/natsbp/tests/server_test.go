@@ -55,18 +55,18 @@ type node struct {
 
 // startCluster runs three servers that are joined by routes, and waits until
 // each sees the others.
-func startCluster(t testing.TB) []node {
+func startCluster(t testing.TB, with func(server.Options) server.Options) []node {
 	t.Helper()
 	var all []node
 	var routes []*url.URL
 	for i := range 3 {
 		p := startProxy(t, "")
-		s := startServer(t, server.Options{
+		s := startServer(t, with(server.Options{
 			ServerName:      fmt.Sprintf("node-%d", i),
 			ClientAdvertise: p.Addr(),
 			Cluster:         server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: server.RANDOM_PORT},
 			Routes:          routes,
-		})
+		}))
 		p.SetTarget(address(s))
 		all = append(all, node{s, p})
 		routes = append(routes, &url.URL{Scheme: "nats-route", Host: s.ClusterAddr().String()})
