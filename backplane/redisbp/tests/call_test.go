@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,9 +59,9 @@ func TestASubscribeThatGaveUpLeavesNothing(t *testing.T) {
 // publication is half written then.
 func TestAnEnvelopeIsTheCallersWhenItsContextHasEnded(t *testing.T) {
 	proxy := proxyTo(t, redistest.Start(t).Addr())
-	b, r := start(t, redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: hang})
+	b, r := start(t, redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: hang, MaxPayload: 32 << 20})
 	subscribe(t, b, "c:x")
-	want := bytes.Repeat([]byte("original"), 800<<10) // more than sockets hold
+	want := bytes.Repeat([]byte("original"), 3<<20) // more than sockets and the proxy hold
 	envelope := bytes.Clone(want)
 	proxy.Freeze(netfault.Hold)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -75,6 +76,27 @@ func TestAnEnvelopeIsTheCallersWhenItsContextHasEnded(t *testing.T) {
 	r.await(t, "a delivery", func() bool { return len(r.got) == 1 })
 	if got := r.envelopes("c:x")[0]; got != string(want) {
 		t.Errorf("got %d bytes %.16q…, want %d of %.16q…", len(got), got, len(want), want)
+	}
+}
+
+// A server that is frozen for longer than the client waits gets the publication
+// when it goes on. Nobody may have sent it once more.
+func TestAFrozenServerGetsAPublicationOnce(t *testing.T) {
+	server := redistest.Start(t)
+	b, r := start(t, redisbp.Config{URL: "redis://" + server.Addr(), ProbeInterval: hang})
+	subscribe(t, b, "c:x")
+	server.Freeze()
+	began := time.Now()
+	if err := try(t, b, "c:x", "1", hang); err == nil || errors.Is(err, hub.ErrUnavailable) {
+		t.Errorf("Publish: got %v, want an error that leaves the outcome open", err)
+	}
+	t.Logf("gave up after %v", time.Since(began))
+	server.Thaw()
+	publish(t, b, "c:x", "2")
+	publish(t, b, "c:x", "3")
+	r.await(t, "the last one", func() bool { return r.has("c:x", "3") })
+	if got, want := r.envelopes("c:x"), []string{"1", "2", "3"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
