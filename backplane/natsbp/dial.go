@@ -54,10 +54,48 @@ func newDialer(o *nats.Options) *dialer {
 		if o.AllowMultipathTCP != nil {
 			own.SetMultipathTCP(*o.AllowMultipathTCP)
 		}
-		d.dial = own.DialContext
+		look, shuffle := !o.SkipHostLookup, !o.NoRandomize
+		d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if !look {
+				return own.DialContext(ctx, network, address)
+			}
+			return dialAny(ctx, own, network, address, shuffle)
+		}
+		o.SkipHostLookup = true
 	}
 	o.CustomDialer = d
 	return d
+}
+
+// dialAny tries the addresses of a host by chance, so that hubs spread over the
+// servers behind one name. The client does the same, but waits for the name's
+// lookup whatever happens.
+func dialAny(ctx context.Context, dialer net.Dialer, network, address string, shuffle bool) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	resolver := dialer.Resolver
+	if resolver == nil {
+		resolver = net.DefaultResolver
+	}
+	lookup, cancel := context.WithTimeout(ctx, dialer.Timeout)
+	defer cancel()
+	hosts, err := resolver.LookupHost(lookup, host)
+	if err != nil {
+		return nil, err
+	}
+	if shuffle {
+		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	}
+	dialer.Timeout /= time.Duration(len(hosts))
+	var conn net.Conn
+	for _, host := range hosts {
+		if conn, err = dialer.DialContext(ctx, network, net.JoinHostPort(host, port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 // Dial is what nats.go calls.

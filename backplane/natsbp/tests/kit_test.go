@@ -19,16 +19,15 @@ type member struct {
 	*natsbp.Backplane
 	t testing.TB
 
-	mu         sync.Mutex
-	changed    chan struct{} // closed and replaced at every call
-	envelopes  map[hub.Topic][]string
-	total      int
-	signals    []string
-	restored   int
-	disrupted  int
-	block      chan struct{}        // Deliver waits for it, if set
-	onRestored func()               // set before Start
-	hooks      map[hub.Topic]func() // called by Deliver, instead of keeping the envelope
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced at every call
+	envelopes map[hub.Topic][]string
+	total     int
+	signals   []string
+	restored  int
+	disrupted int
+	block     chan struct{}        // Deliver waits for it, if set
+	hooks     map[hub.Topic]func() // called by Deliver, instead of keeping the envelope
 }
 
 func (m *member) note(f func()) {
@@ -59,9 +58,6 @@ func (m *member) Disrupted(err error) {
 
 func (m *member) Restored() {
 	m.note(func() { m.restored++; m.signals = append(m.signals, "Restored") })
-	if m.onRestored != nil {
-		m.onRestored()
-	}
 }
 
 // await waits until the condition holds, which is called with m locked.

@@ -276,41 +276,6 @@ func TestAWriteThatTimedOutAcknowledgesNothing(t *testing.T) {
 	t.Logf("%d acknowledged, %d failed", len(acknowledged), failed)
 }
 
-// The connection ends between a publication and the PING behind it, which the
-// client then sends on the next connection; and the goroutine that would see the
-// end is held up.
-func TestAnAnswerOnTheNextConnectionAcknowledgesNothing(t *testing.T) {
-	s := startServer(t, server.Options{})
-	tap := &tap{}
-	pub := newMember(t, natsbp.Config{URL: urlOf(address(s)), Options: []nats.Option{tap.option()}, ProbeInterval: -1})
-	goOn := make(chan struct{})
-	pub.onRestored = func() { <-goOn }
-	t.Cleanup(func() { close(goOn) })
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
-	defer cancel()
-	if err := pub.Start(ctx, pub); err != nil {
-		t.Fatalf("Start: got %v, want nil", err)
-	}
-	eventually(t, "a session", func() bool { return pub.Stats().Connected })
-	tap.onWrite.Store(new(func(conn net.Conn, b []byte) (int, error, bool) {
-		if !bytes.Contains(b, []byte("PUB ws.c:x")) {
-			return 0, nil, false
-		}
-		if err := conn.Close(); err != nil {
-			t.Errorf("closing: %v", err)
-		}
-		// The client's reader waits for the lock that this write holds: for
-		// longer than a millisecond, so that it comes first then.
-		pause := time.NewTimer(50 * time.Millisecond)
-		<-pause.C
-		return len(b), nil, true
-	}))
-	// Large enough to be written at once, in Publish.
-	if err := pub.try(within(t, hang), "c:x", strings.Repeat("x", 100<<10)); err == nil {
-		t.Error("Publish into a connection that ended: got nil, want an error")
-	}
-}
-
 // What an access list forbids is told to whoever published it, and nobody else.
 func TestARefusedPublicationSaysSo(t *testing.T) {
 	s := startServer(t, server.Options{Users: []*server.User{{

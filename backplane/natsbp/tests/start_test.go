@@ -56,9 +56,8 @@ func TestStartFailsWhereThatIsAskedFor(t *testing.T) {
 	there.await("Restored", func(m *member) bool { return m.restored > 0 })
 	p.Freeze(netfault.Swallow)
 	for name, url := range map[string]string{
-		"nobody listens":  urlOf(fmt.Sprintf("127.0.0.1:%d", freePort(t))),
-		"nobody answers":  urlOf(p.Addr()),
-		"no such machine": "nats://host.invalid:4222",
+		"nobody listens": urlOf(fmt.Sprintf("127.0.0.1:%d", freePort(t))),
+		"nobody answers": urlOf(p.Addr()),
 	} {
 		m := newMember(t, natsbp.Config{URL: url, RequireBroker: true})
 		if err := m.Start(within(t, time.Second), m); err == nil {
@@ -66,6 +65,39 @@ func TestStartFailsWhereThatIsAskedFor(t *testing.T) {
 		} else {
 			t.Logf("%s: %v", name, err)
 		}
+	}
+}
+
+// A name server that does not answer holds up neither Start nor Close.
+func TestANameThatIsNotAnsweredHoldsUpNobody(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	silent := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	m := newMember(t, natsbp.Config{URL: "nats://broker.example:4222", Options: []nats.Option{
+		nats.Dialer(&net.Dialer{Resolver: silent, Timeout: hang}), nats.Timeout(hang),
+	}})
+	if err := m.Start(within(t, 100*time.Millisecond), m); err != nil {
+		t.Errorf("Start: got %v, want nil", err)
+	}
+	<-asked
+	start := time.Now()
+	if err := m.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+	if took := time.Since(start); took > hang/4 {
+		t.Errorf("Close: took %v, want it at once", took)
+	}
+}
+
+// On most machines the name leads to two addresses, and at one of them nobody is.
+func TestAllAddressesOfANameAreTried(t *testing.T) {
+	s := startServer(t, server.Options{})
+	for range 5 {
+		m := connected(t, natsbp.Config{URL: fmt.Sprintf("nats://localhost:%d", port(s))})
+		m.publish("c:x", "1")
 	}
 }
 
