@@ -30,8 +30,8 @@ func (c Count) Whole() bool { return c.Answered >= c.Known }
 // when ctx ends or, where ctx has no deadline, after BackplaneTimeout. That some
 // have not answered by then is no error: Count.Whole is false. A hub that died
 // without a word counts as known for three of its announcements: 6 s, in a fleet
-// of over 200 hubs longer. For a second after it has begun, or has its broker back,
-// a hub waits for answers of those that it does not know yet.
+// of over 200 hubs longer. A hub that has just begun, or just has its broker back,
+// first waits for a second until it knows the others.
 //
 // Concurrent calls share questions, and a hub asks one question for each 10 ms
 // and hub of the fleet, but for a burst of ten: two hubs 50 a second, 1,000 hubs
@@ -82,6 +82,12 @@ func (h *Hub) countOver(ctx context.Context, topic string) (Count, error) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, h.cfg.BackplaneTimeout)
 		defer cancel()
+	}
+	if h.interest.unhealthy() == nil {
+		// Of a broker that is away the question itself tells, at once.
+		if err := h.fleet.settle(ctx); err != nil {
+			return Count{Clients: h.countHere(topic), Answered: 1, Known: h.fleet.known()}, fmt.Errorf("hub: counting: %w", err)
+		}
 	}
 	q, i, err := h.fleet.ask(topic)
 	if err != nil {
@@ -135,7 +141,6 @@ type question struct {
 	sums     []int64
 	answered []int
 	// waiting are the known hubs that have not answered, heard those that have.
-	sent           bool
 	waiting, heard map[string]struct{}
 	err            error
 	// callers that wait.
@@ -228,7 +233,7 @@ func (f *fleet) takeQuestion(now time.Time) *question {
 	}
 	q := f.gathering[0]
 	f.gathering = slices.Delete(f.gathering, 0, 1)
-	q.sent, q.waiting, q.heard = true, make(map[string]struct{}), make(map[string]struct{})
+	q.waiting, q.heard = make(map[string]struct{}), make(map[string]struct{})
 	for id := range f.peers.until {
 		q.waiting[id] = struct{}{}
 	}
@@ -253,22 +258,36 @@ func (q *question) finish() {
 func (f *fleet) await(ctx context.Context, q *question) error {
 	select {
 	case <-q.done:
-		if !f.settling(q) {
-			return nil
-		}
 	case <-ctx.Done():
 		return ended(ctx)
 	case <-f.ctx.Done():
 		return ErrNotRunning
 	}
-	settled := time.NewTimer(f.unsettled())
-	defer settled.Stop()
-	select {
-	case <-settled.C:
-	case <-ctx.Done():
-		return ended(ctx)
-	case <-f.ctx.Done():
-		return ErrNotRunning
+	if f.failed(q) {
+		return nil
+	}
+	return f.settle(ctx)
+}
+
+// settle waits until the hubs that were there before this one, or before it had
+// its broker back, should be known.
+func (f *fleet) settle(ctx context.Context) error {
+	// The first wait may be for the announcement that they answer.
+	for range 2 {
+		wait := f.unsettled()
+		if wait <= 0 {
+			return nil
+		}
+		settled := time.NewTimer(wait)
+		select {
+		case <-settled.C:
+		case <-ctx.Done():
+			settled.Stop()
+			return ended(ctx)
+		case <-f.ctx.Done():
+			settled.Stop()
+			return ErrNotRunning
+		}
 	}
 	return nil
 }
@@ -281,15 +300,13 @@ func ended(ctx context.Context) error {
 	return nil
 }
 
-// settling reports whether hubs may answer that were not known when the question
-// was asked.
-func (f *fleet) settling(q *question) bool {
+func (f *fleet) failed(q *question) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return q.err == nil && (f.settledAt.IsZero() || time.Now().Before(f.settledAt))
+	return q.err != nil
 }
 
-// unsettled is how long they may take.
+// unsettled is how long settle has to wait.
 func (f *fleet) unsettled() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -308,8 +325,12 @@ func (f *fleet) result(q *question, i int) (Count, error) {
 		delete(f.asked, q.id)
 	}
 	c := Count{Clients: int(min(q.sums[i], math.MaxInt)), Answered: 1 + q.answered[i], Known: 1 + len(q.waiting) + len(q.heard)}
-	if !q.sent {
-		c.Known = 1 + len(f.peers.until)
+	for id := range f.peers.until {
+		_, waits := q.waiting[id]
+		if _, heard := q.heard[id]; !waits && !heard {
+			// It came too late to be asked, or the question was not sent.
+			c.Known++
+		}
 	}
 	return c, q.err
 }

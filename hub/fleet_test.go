@@ -272,6 +272,14 @@ func TestAHubSaysGoodbyeOnlyWhereItIsHeard(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("with a frozen broker the end took %v, want a second at most", took)
 		}
+		c := join(t, broker, hub.Config{})
+		c.link.SetFaults(hubtest.BackplaneFaults{Publish: func(ctx context.Context, _ hub.Publication) error { return gate.Wait(ctx) }})
+		c.link.Break()
+		began = time.Now()
+		c.end()
+		if took := time.Since(began); took != 0 {
+			t.Errorf("with a broker that is known to be away the end took %v, want no time", took)
+		}
 	})
 }
 
