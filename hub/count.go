@@ -83,7 +83,7 @@ func (h *Hub) countOver(ctx context.Context, topic string) (Count, error) {
 		ctx, cancel = context.WithTimeout(ctx, h.cfg.BackplaneTimeout)
 		defer cancel()
 	}
-	if h.interest.unhealthy() == nil {
+	if h.interest.isRestored() {
 		// Of a broker that is away the question itself tells, at once.
 		if err := h.fleet.settle(ctx); err != nil {
 			return Count{Clients: h.countHere(topic), Answered: 1, Known: h.fleet.known()}, fmt.Errorf("hub: counting: %w", err)
@@ -266,6 +266,7 @@ func (f *fleet) await(ctx context.Context, q *question) error {
 	if f.failed(q) {
 		return nil
 	}
+	// The question may have been taken while the adapter calls the broker away.
 	return f.settle(ctx)
 }
 

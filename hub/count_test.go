@@ -221,6 +221,38 @@ func TestACountOfHubsThatBeginTogetherIsWhole(t *testing.T) {
 	})
 }
 
+// neverRestored is a member whose adapter never says that it has its broker.
+type neverRestored struct{ *hubtest.Backplane }
+
+type withoutRestored struct{ hub.BackplaneReceiver }
+
+func (withoutRestored) Restored() {}
+
+func (b neverRestored) Start(ctx context.Context, r hub.BackplaneReceiver) error {
+	return b.Backplane.Start(ctx, withoutRestored{r})
+}
+
+// A question that is asked while the adapter calls the broker away may arrive:
+// who is not known yet is waited for.
+func TestACountIsNotWholeBeforeTheOthersAreKnown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		a := start(t, hub.Config{Backplane: neverRestored{broker.Join()}})
+		link := broker.Join()
+		link.SetFaults(hubtest.BackplaneFaults{Subscribe: func(context.Context, []hub.Topic) error {
+			time.Sleep(500 * time.Millisecond)
+			return nil
+		}})
+		start(t, hub.Config{Backplane: link})
+		counted(t, "at once", hub.Count{Answered: 1, Known: 2})(a.CountClients(t.Context()))
+		broker.Break()
+		began := time.Now()
+		if _, err := a.CountClients(t.Context()); !errors.Is(err, hub.ErrNotPropagated) || time.Since(began) != 0 {
+			t.Errorf("the broker is away: got %v after %v, want ErrNotPropagated at once", err, time.Since(began))
+		}
+	})
+}
+
 // A hub that comes while others count was not asked, and is known all the same.
 func TestACountIsNotWholeWithoutAHubThatCameMeanwhile(t *testing.T) {
 	bubble(t, func(t *testing.T) {

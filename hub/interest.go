@@ -272,6 +272,13 @@ func (in *interest) isLive(t *topic) bool {
 	return in.restored && t.state == topicLive
 }
 
+// isRestored reports whether the adapter has its broker.
+func (in *interest) isRestored() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.restored
+}
+
 // setDeaf takes it that nothing comes from the backplane, or with nil that
 // something does.
 func (in *interest) setDeaf(err error) {
