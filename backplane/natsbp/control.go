@@ -24,6 +24,8 @@ type control struct {
 	retry *time.Timer        // when to look again unasked
 	asked time.Time          // when the server refused topics that it had before; zero: it did not
 	told  time.Time          // when an outage was logged last
+
+	refusals uint64 // that were looked at, of all there ever were
 }
 
 const (
@@ -193,7 +195,8 @@ func (c *control) askAgain(s *session) {
 func (c *control) bring(s *session) {
 	b := c.b
 	downs := b.downs.Load()
-	m := b.refusals.mark(c.nc)
+	// What the client has subscribed anew by itself may have been refused by now.
+	m := mark{number: c.refusals}
 	if err := c.subscribeAll(); err != nil {
 		c.away(err)
 		c.again(time.Second)
@@ -214,7 +217,8 @@ func (c *control) bring(s *session) {
 		c.again(100 * time.Millisecond)
 		return
 	}
-	refused := b.refusals.since(b.ctx, m, s, true)
+	refused := b.refusals.since(b.ctx, &m, s, true)
+	c.refusals = m.number
 	again := !c.asked.IsZero()
 	err := c.refuse(refused)
 	if err == nil {

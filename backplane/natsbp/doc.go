@@ -25,7 +25,8 @@
 //
 // When Subscribe returns nil the server has the subscriptions. In a cluster a
 // publisher on another server reaches them a moment later, when interest has
-// spread.
+// spread. What is on its way in a cluster while a connection moves from one server
+// to another may come by both; hubs drop what comes twice.
 //
 // All publications of a topic come in the order in which the server has handed
 // them out. Deliver is called by one goroutine for all topics.

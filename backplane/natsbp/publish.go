@@ -274,7 +274,7 @@ func (b *Backplane) confirm(sent []*job, m mark) {
 		}
 		return
 	}
-	refused := b.refusals.since(b.ctx, m, s, false)
+	refused := b.refusals.since(b.ctx, &m, s, false)
 	for _, j := range sent {
 		j.done <- refused.of(refusedPublish, j.subject)
 	}

@@ -100,9 +100,9 @@ func (r *refusals) mark(nc *nats.Conn) mark {
 	return m
 }
 
-// since returns what was refused since the mark, after a flush. joining says that
-// there were subscriptions in between.
-func (r *refusals) since(ctx context.Context, m mark, s *session, joining bool) refusedSince {
+// since returns what was refused since the mark, after a flush, and moves the
+// mark. joining says that there were subscriptions in between.
+func (r *refusals) since(ctx context.Context, m *mark, s *session, joining bool) refusedSince {
 	last := s.nc.LastError()
 	switch {
 	case errors.Is(last, nats.ErrPermissionViolation) && !same(last, m.last):
@@ -116,10 +116,9 @@ func (r *refusals) since(ctx context.Context, m mark, s *session, joining bool) 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.number == m.number {
-		return nil
-	}
-	return slices.Clone(r.list[max(0, len(r.list)-int(r.number-m.number)):])
+	fresh := min(int(r.number-m.number), len(r.list))
+	m.number = r.number
+	return slices.Clone(r.list[len(r.list)-fresh:])
 }
 
 // wait waits for the handler, until a condition holds, which is asked with r

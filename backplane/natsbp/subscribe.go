@@ -201,7 +201,8 @@ func (c *control) serve(requests []*request) {
 	err := s.flush(settlePatience)
 	refused := refusedSince(nil)
 	if err == nil {
-		refused = b.refusals.since(b.ctx, m, s, true)
+		refused = b.refusals.since(b.ctx, &m, s, true)
+		c.refusals = m.number
 		err = refused.limit()
 	}
 	for _, r := range joins {

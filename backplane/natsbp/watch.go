@@ -102,7 +102,7 @@ func (w *watch) see(status nats.Status) {
 // down ends what there is.
 func (w *watch) down(err error) {
 	w.b.downs.Add(1)
-	if w.end(err) {
+	if w.end(err) && w.b.ctx.Err() == nil { // Close ends the connection too
 		w.losing = false
 		w.b.receiver.Disrupted(fmt.Errorf("natsbp: %w", err))
 	}
