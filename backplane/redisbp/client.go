@@ -54,7 +54,7 @@ func parseURL(raw string, tlsConfig *tls.Config) (*address, error) {
 	if err != nil {
 		return nil, errors.New("has parameters that can't be read")
 	}
-	a := &address{network: "tcp", tls: tlsConfig}
+	a := &address{network: "tcp", tls: tlsConfig.Clone()}
 	if u.User != nil {
 		a.username = u.User.Username()
 		a.password, _ = u.User.Password()

@@ -28,7 +28,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceWhenTheNetworkFallsSilent(t *testing.T) {
 	proxy := proxyTo(t, redistest.Start(t).Addr())
 	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
-		New:   members(redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: 500 * time.Millisecond}),
+		New:   members(redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: time.Second}),
 		Break: func(testing.TB) { proxy.Freeze(netfault.Swallow) },
 		Heal:  func(testing.TB) { proxy.Thaw() },
 	})
@@ -68,7 +68,7 @@ func TestConformanceBehindSentinels(t *testing.T) {
 func TestConformanceOnACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 1, 2*hang)
 	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
-		New:   members(redisbp.Config{URL: cluster.URL(), ProbeInterval: 500 * time.Millisecond}),
+		New:   members(redisbp.Config{URL: cluster.URL(), ProbeInterval: time.Second}),
 		Break: func(testing.TB) { cluster.Freeze() },
 		Heal:  func(testing.TB) { cluster.Thaw() },
 	})
@@ -77,7 +77,7 @@ func TestConformanceOnACluster(t *testing.T) {
 func TestConformanceOnAClusterWithoutSharding(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0, 2*hang)
 	hubtest.TestBackplane(t, hubtest.BackplaneHarness{
-		New:   members(redisbp.Config{URL: cluster.URL(), NoSharding: true, ProbeInterval: 500 * time.Millisecond}),
+		New:   members(redisbp.Config{URL: cluster.URL(), NoSharding: true, ProbeInterval: time.Second}),
 		Break: func(testing.TB) { cluster.Freeze() },
 		Heal:  func(testing.TB) { cluster.Thaw() },
 	})

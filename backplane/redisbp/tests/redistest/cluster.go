@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,22 +143,32 @@ func (c *Cluster) Owner(key string) *Server {
 		if err != nil {
 			c.t.Fatalf("redistest: %v", err)
 		}
-		ranges, err := client.ClusterSlots(ctx).Result()
+		shards, err := client.ClusterShards(ctx).Result()
 		if err != nil {
 			c.t.Fatalf("redistest: %v", err)
 		}
-		for _, r := range ranges {
-			if int(slot) < r.Start || int(slot) > r.End {
-				continue
-			}
-			for _, owner := range c.Nodes {
-				if owner.Addr() == r.Nodes[0].Addr {
-					return owner
-				}
+		for _, shard := range shards {
+			if owner := c.master(shard, slot); owner != nil {
+				return owner
 			}
 		}
 	}
 	c.t.Fatalf("redistest: nobody serves the slot of %q", key)
+	return nil
+}
+
+// master is the one of a shard, if the slot is the shard's.
+func (c *Cluster) master(shard redis.ClusterShard, slot int64) *Server {
+	if !slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End }) {
+		return nil
+	}
+	for _, node := range shard.Nodes {
+		for _, s := range c.Nodes {
+			if node.Role == "master" && int64(s.port) == node.Port {
+				return s
+			}
+		}
+	}
 	return nil
 }
 
