@@ -15,6 +15,10 @@ import (
 type settings struct {
 	addr              string
 	backplane         string
+	redisURL          string
+	natsURL           string
+	natsListen        string
+	natsToken         string
 	readyNeedsBroker  bool
 	apiKeys           map[string]string // key → user
 	publishKey        string
@@ -47,6 +51,10 @@ func parse(args []string) (settings, error) {
 	}
 	fs.StringVar(&s.addr, "addr", "127.0.0.1:8080", "`address` to listen on; port 0 picks a free one")
 	fs.StringVar(&s.backplane, "backplane", "memory", "what joins several hubs: "+strings.Join(backplaneNames(), ", "))
+	fs.StringVar(&s.redisURL, "redis-url", "", "`URL` of Redis for -backplane redis: redis://user:password@host:6379, rediss:// with TLS; ?master_name=NAME for Sentinels, ?cluster=true for a Cluster")
+	fs.StringVar(&s.natsURL, "nats-url", "", "`URLs` of NATS for -backplane nats: nats://user:password@host:4222,…; without, the gateway runs a NATS server itself")
+	fs.StringVar(&s.natsListen, "nats-listen", "", "`address` of the gateway's own NATS server; port 0 picks a free one (default 127.0.0.1:0)")
+	fs.StringVar(&s.natsToken, "nats-token", "", "`token` that the gateway's own NATS server asks for, which has to be where other machines reach it")
 	fs.BoolVar(&s.readyNeedsBroker, "ready-needs-backplane", false, "let /readyz answer 503 while the backplane is away")
 	fs.StringVar(&apiKeys, "api-keys", "", "`key=user,…`: let only these connect; without, everyone may")
 	fs.StringVar(&s.publishKey, "publish-key", "", "`key` that /publish, /broadcast and /stats ask for; without, they serve this machine alone")
@@ -74,7 +82,7 @@ func parse(args []string) (settings, error) {
 	if err := fromEnvironment(fs); err != nil {
 		return s, err
 	}
-	var errs [4]error
+	var errs [5]error
 	s.apiKeys, errs[0] = parseKeys(apiKeys)
 	s.allowedOrigins = parseList(origins)
 	s.trustedProxies, errs[1] = parseNetworks(proxies)
@@ -82,6 +90,7 @@ func parse(args []string) (settings, error) {
 	if _, ok := backplanes[s.backplane]; !ok {
 		errs[3] = fmt.Errorf("gateway: -backplane: unknown backplane %q, known: %s", s.backplane, strings.Join(backplaneNames(), ", "))
 	}
+	errs[4] = s.checkBackplane()
 	return s, errors.Join(errs[:]...)
 }
 

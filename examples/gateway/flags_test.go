@@ -31,7 +31,7 @@ func TestFlagsWinOverEnvironmentAndEnvironmentOverDefaults(t *testing.T) {
 
 func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 	for name, value := range map[string]string{
-		"ADDR": "x", "BACKPLANE": "nosuch", "READY_NEEDS_BACKPLANE": "x", "API_KEYS": "x", "ALLOWED_ORIGINS": "x",
+		"ADDR": "x", "BACKPLANE": "nosuch", "REDIS_URL": "x", "NATS_URL": "x", "NATS_LISTEN": "x", "NATS_TOKEN": "x", "READY_NEEDS_BACKPLANE": "x", "API_KEYS": "x", "ALLOWED_ORIGINS": "x",
 		"TRUSTED_PROXIES": "x", "HEARTBEAT": "x", "PONG_TIMEOUT": "x", "DRAIN_TIMEOUT": "x", "DRAIN_SPREAD": "x", "MAX_CLIENTS": "x",
 		"MAX_CLIENTS_PER_USER": "x", "MAX_CLIENTS_PER_ADDRESS": "x", "MAX_MESSAGE_BYTES": "x", "MAX_SUBSCRIPTIONS": "x",
 		"MAX_MESSAGE_RATE": "x", "MAX_PUBLISH_BYTES": "x", "LOG_LEVEL": "x",
@@ -50,7 +50,19 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"-backplane", "carrier-pigeon"}, `unknown backplane "carrier-pigeon", known: memory`},
+		{[]string{"-backplane", "carrier-pigeon"}, `unknown backplane "carrier-pigeon", known: memory, nats, redis`},
+		{[]string{"-backplane", "redis"}, "-redis-url: is missing"},
+		{[]string{"-backplane", "redis", "-redis-url", "http://127.0.0.1"}, "-backplane redis"},
+		{[]string{"-redis-url", "redis://127.0.0.1"}, "-redis-url: needs -backplane redis"},
+		{[]string{"-nats-url", "nats://127.0.0.1"}, "-nats-url: needs -backplane nats"},
+		{[]string{"-nats-listen", "127.0.0.1:0"}, "-nats-listen: needs -backplane nats"},
+		{[]string{"-backplane", "redis", "-redis-url", "redis://127.0.0.1", "-nats-token", "feather"}, "-nats-token: needs -backplane nats"},
+		{[]string{"-backplane", "nats", "-nats-url", "nats://127.0.0.1", "-nats-token", "feather"}, "-nats-token: is for the gateway's own server"},
+		{[]string{"-backplane", "nats", "-nats-url", "nats://127.0.0.1", "-nats-listen", "127.0.0.1:0"}, "-nats-listen: is for the gateway's own server"},
+		{[]string{"-backplane", "nats", "-nats-listen", "0.0.0.0:0"}, "needs a token"},
+		{[]string{"-backplane", "nats", "-nats-listen", ":0"}, "needs a token"},
+		{[]string{"-backplane", "nats", "-nats-listen", "127.0.0.1"}, "-nats-listen"},
+		{[]string{"-backplane", "nats", "-nats-listen", "127.0.0.1:what"}, "-nats-listen"},
 		{[]string{"-nosuch"}, "-nosuch"},
 		{[]string{"serve"}, `unexpected argument "serve"`},
 		{[]string{"-api-keys", "justakey"}, "entry 1 is not key=user"},

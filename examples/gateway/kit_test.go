@@ -32,12 +32,20 @@ type gateway struct {
 // start runs a gateway on a free port. The test's end stops it.
 func start(t *testing.T, args ...string) *gateway {
 	t.Helper()
+	out := probe.NewOutput()
+	return startSaying(t, out, out, args...)
+}
+
+// startSaying is start with what the gateway says going to a writer, which
+// hands it on to out.
+func startSaying(t *testing.T, out *probe.Output, to io.Writer, args ...string) *gateway {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	g := &gateway{t: t, stop: stop, ended: make(chan error, 1)}
-	out, over := probe.NewOutput(), make(chan struct{})
+	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error", "-drain-timeout", "100ms"}, args...), out)
+		err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error", "-drain-timeout", "100ms"}, args...), to)
 		out.CloseWithError(err)
 		g.ended <- err
 	}()

@@ -130,6 +130,9 @@ func publishProblem(err error, id string) *problem {
 	switch {
 	case errors.Is(err, hub.ErrInvalidChannel):
 		return &problem{status: http.StatusBadRequest, code: "invalid_channel", message: "a channel's name is UTF-8 of limited length, not empty, and does not begin with $"}
+	case errors.Is(err, hub.ErrNotPropagated) && errors.Is(err, hub.ErrTooLarge):
+		// Sending it again would be in vain.
+		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", id: id, message: "the message is larger than the broker takes; it reached the clients of this gateway alone"}
 	case errors.Is(err, hub.ErrNotPropagated):
 		return &problem{status: http.StatusServiceUnavailable, code: "not_propagated", id: id, message: "the message reached the clients of this gateway, but perhaps not those of others; send it again with this id"}
 	case errors.Is(err, hub.ErrTooLarge):

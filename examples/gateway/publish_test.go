@@ -3,12 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
 
 	"forge.lthn.ai/core/go-ws/backplane"
-	"forge.lthn.ai/core/go-ws/hub"
 )
 
 func TestPublishReachesTheChannelAndBroadcastEverybody(t *testing.T) {
@@ -160,20 +160,11 @@ func TestBodyOfExactlyTheLimitReachesClients(t *testing.T) {
 	}
 }
 
-// Escaping "<" for clients makes six bytes of one.
-func TestMessageLargerThanTheHubTakesIsTooLarge(t *testing.T) {
-	g := start(t, "-max-publish-bytes", fmt.Sprint(2<<20))
-	answer := g.publish("/publish", `{"channel":"news","data":"`+strings.Repeat("<", 1<<20)+`"}`)
-	if answer.status != http.StatusRequestEntityTooLarge || answer.code() != "too_large" {
-		t.Errorf("got %d %.200s, want 413", answer.status, answer.body)
-	}
-}
-
 // breakable adds a backplane that a test can break to those that -backplane
 // knows.
 func breakable(t *testing.T) *backplane.Memory {
 	bus := backplane.NewMemory(backplane.MemoryConfig{})
-	backplanes["breakable"] = func(settings) (hub.Backplane, error) { return bus.Join(), nil }
+	backplanes["breakable"] = func(settings, *slog.Logger) (joint, error) { return joint{Backplane: bus.Join()}, nil }
 	t.Cleanup(func() { delete(backplanes, "breakable") })
 	return bus
 }

@@ -36,21 +36,27 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.logLevel.Level}))
-	plane, err := backplanes[s.backplane](s)
+	plane, err := backplanes[s.backplane](s, logger)
 	if err != nil {
 		return fmt.Errorf("gateway: -backplane %s: %w", s.backplane, err)
+	}
+	if plane.close != nil {
+		defer plane.close()
 	}
 	sockets, err := transport.New(transport.Config{})
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	h, err := hub.New(s.hubConfig(sockets, plane, logger))
+	h, err := hub.New(s.hubConfig(sockets, plane.Backplane, logger))
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	listener, err := net.Listen("tcp", s.addr)
 	if err != nil {
 		return fmt.Errorf("gateway: -addr: %w", err)
+	}
+	if plane.note != "" {
+		fmt.Fprintln(stdout, plane.note)
 	}
 	return serve(ctx, listener, h, newServer(routes(s, h), logger), stdout)
 }

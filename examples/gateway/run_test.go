@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -209,7 +210,9 @@ func (unstartable) Start(context.Context, hub.BackplaneReceiver) error {
 
 func TestABackplaneThatCannotStartIsAnError(t *testing.T) {
 	bus := breakable(t)
-	backplanes["breakable"] = func(settings) (hub.Backplane, error) { return unstartable{bus.Join()}, nil }
+	backplanes["breakable"] = func(settings, *slog.Logger) (joint, error) {
+		return joint{Backplane: unstartable{bus.Join()}}, nil
+	}
 	err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-backplane", "breakable", "-log-level", "error"}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "no such broker") {
 		t.Errorf("got %v, want the backplane's error", err)
