@@ -22,7 +22,28 @@ type program struct {
 	t    *testing.T
 	cmd  *exec.Cmd
 	url  string
+	said []string // its lines before the one that says where it listens
 	done chan error
+	log  *log
+}
+
+// log shows what a program writes to its standard error, and keeps it.
+type log struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	l.text.Write(p)
+	l.mu.Unlock()
+	return os.Stderr.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 var (
@@ -78,8 +99,8 @@ func build(t *testing.T, name string) string {
 // start runs a program until it says where it listens. The test's end stops it.
 func start(t *testing.T, binary string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(binary, args...), done: make(chan error, 1)}
-	p.cmd.Stderr = os.Stderr
+	p := &program{t: t, cmd: exec.Command(binary, args...), done: make(chan error, 1), log: &log{}}
+	p.cmd.Stderr = p.log
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -93,7 +114,9 @@ func start(t *testing.T, binary string, args ...string) *program {
 		for lines.Scan() {
 			if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
 				listening <- url
+				break
 			}
+			p.said = append(p.said, lines.Text())
 		}
 		io.Copy(io.Discard, stdout)
 		p.done <- p.cmd.Wait()
