@@ -84,6 +84,7 @@ func checkPublishWhileBroken(e *backplaneEnv) {
 	sub.await("Disrupted after Break", func(r *suiteReceiver) bool { return r.disrupted > 0 })
 	try()
 	e.mend(sub, pub)
+	sub.reachable(pub, "c:news")
 	pub.publishAgain("c:news", "end")
 	if !sub.arrives("c:news", "end", backplaneHang) {
 		e.Errorf("published after Heal: got nothing for %v, want a delivery", backplaneHang)
@@ -103,6 +104,7 @@ func checkUnavailablePublishesNothing(e *backplaneEnv) {
 		}
 	}
 	e.mend(sub, pub)
+	sub.reachable(pub, "c:news")
 	pub.publishAgain("c:news", "end")
 	if !sub.arrives("c:news", "end", backplaneHang) {
 		e.Fatalf("published after Heal: got nothing for %v, want a delivery", backplaneHang)
@@ -124,6 +126,7 @@ func checkSubscribeWhileBroken(e *backplaneEnv) {
 		e.Error("Subscribe while broken: got nil, want an error")
 	}
 	e.mend(sub, pub)
+	sub.reachable(pub, "c:old")
 	pub.publishAgain("c:new", "stray")
 	pub.publishAgain("c:old", "end")
 	if !sub.arrives("c:old", "end", backplaneHang) {
@@ -143,6 +146,7 @@ func checkUnsubscribeWhileBroken(e *backplaneEnv) {
 	e.cut(sub, pub)
 	err := e.prompt("Unsubscribe while broken", brokenPatience, func(ctx context.Context) error { return sub.bp.Unsubscribe(ctx, "c:leave") })
 	e.mend(sub, pub)
+	sub.reachable(pub, "c:stay")
 	pub.publishAgain("c:leave", "stray")
 	pub.publishAgain("c:stay", "end")
 	if !sub.arrives("c:stay", "end", backplaneHang) {
