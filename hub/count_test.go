@@ -243,7 +243,9 @@ func TestACountIsNotWholeBeforeTheOthersAreKnown(t *testing.T) {
 			time.Sleep(500 * time.Millisecond)
 			return nil
 		}})
-		start(t, hub.Config{Backplane: link})
+		var starting sync.WaitGroup
+		defer starting.Wait()
+		starting.Go(func() { start(t, hub.Config{Backplane: link}) })
 		counted(t, "at once", hub.Count{Answered: 1, Known: 2})(a.CountClients(t.Context()))
 		broker.Break()
 		began := time.Now()

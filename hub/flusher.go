@@ -97,7 +97,10 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	n := &f.hub.count
 	batch, bytes := c.out.take(batch)
 	if len(batch) == 0 {
-		c.out.settle(&f.hub.cfg, n, nil, 0, false, false)
+		// It was dropped meanwhile.
+		if c.out.settle(&f.hub.cfg, n, nil, 0, false, false) {
+			f.push(c)
+		}
 		return batch
 	}
 	taken, err := c.conn.Send(batch)

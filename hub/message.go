@@ -32,7 +32,8 @@ type Message struct {
 	// ProcessID is for TypeProcessOutput and TypeProcessStatus.
 	ProcessID string
 	// Data is marshalled with encoding/json, which also checks and compacts a
-	// json.RawMessage. Nil, or a nil json.RawMessage, leaves it out.
+	// json.RawMessage. Nil, or a nil json.RawMessage, leaves it out. "<", ">" and
+	// "&" are left as they are: who writes a frame into HTML must escape it.
 	Data any
 	// Timestamp defaults to now.
 	Timestamp time.Time

@@ -363,3 +363,36 @@ func TestNewRefusesABackplaneThatLacksAnAbility(t *testing.T) {
 		}
 	}
 }
+
+// What is sent to a hub that has started is not missed for want of a
+// subscription.
+func TestAHubThatHasStartedHearsTheOthers(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		a := start(t, hub.Config{Backplane: broker.Join()})
+		link := broker.Join()
+		link.SetFaults(hubtest.BackplaneFaults{Subscribe: func(context.Context, []hub.Topic) error {
+			time.Sleep(500 * time.Millisecond)
+			return nil
+		}})
+		b := start(t, hub.Config{Backplane: link})
+		p := b.connect()
+		must(t)(a.Broadcast(t.Context(), text("hello")))
+		p.want(hub.TypeEvent, `"hello"`)
+	})
+}
+
+func TestABrokerThatDoesNotAnswerHoldsUpTheStartOnlySoLong(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		link := hubtest.NewBroker(hubtest.BrokerConfig{}).Join()
+		link.SetFaults(hubtest.BackplaneFaults{Subscribe: func(ctx context.Context, _ []hub.Topic) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}})
+		began := time.Now()
+		start(t, hub.Config{Backplane: link, BackplaneTimeout: 3 * time.Second})
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("started after %v, want 3s at most", took)
+		}
+	})
+}

@@ -168,6 +168,8 @@ func TestOverflowDropOldestNeverDisconnects(t *testing.T) {
 						return
 					default:
 						must(t)(w.SendToChannel(t.Context(), "news", text(repeat("x", 500))))
+						// Where there are few processors nobody else would have a turn.
+						runtime.Gosched()
 					}
 				}
 			})
