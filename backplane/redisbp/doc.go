@@ -20,6 +20,10 @@
 // nothing was sent the error wraps hub.ErrUnavailable; after any other error,
 // hub.ErrTooLarge aside, it may have been published.
 //
+// It may even arrive late: a server that was frozen executes what it has got when
+// it goes on, and a Cluster's old master may hand it to its successor. Only
+// a publication whose Publish has failed can come after later ones in this way.
+//
 // Publications of one goroutine, each after the one before has returned, arrive in
 // that order. All hubs see the publications of one topic in one order, that of
 // the server.
@@ -36,12 +40,16 @@
 // way share a pipeline. 4,096 may wait at a node; further ones wait for their
 // turn. A publication whose context ends before it is in a pipeline is taken out.
 //
-// Every Config.ProbeInterval a message goes through the broker to the subscribing
-// connection itself, and the node is asked whether it still is a master. A
-// message that does not come back within the interval ends the connection, so
-// that a frozen server, a dead network or a subscription that is silently gone
-// is found within twice the interval, 6 s by default. Connecting is tried
-// again for ever, after 50 ms and up to every 2 s.
+// Start waits for the first attempt to connect, for a second at most. Restored
+// comes when every subscription is confirmed and a message of the backplane's own
+// has come back on each connection.
+//
+// Every Config.ProbeInterval such a message goes out again, and the node is asked
+// whether it still is a master. One that does not come back within the interval,
+// while nothing else comes either, ends the connection, so that a frozen server,
+// a dead network or a subscription that is silently gone is found within twice
+// the interval, 6 s by default. Connecting is tried again for ever, after 50 ms
+// and up to every 2 s.
 //
 // # Cluster
 //
