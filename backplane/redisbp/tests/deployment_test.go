@@ -189,6 +189,24 @@ func TestRights(t *testing.T) {
 	}
 }
 
+func TestRightsOnACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0, hang)
+	for _, n := range cluster.Nodes {
+		if err := n.Client().Do(t.Context(), "acl", "setuser", "app", "reset", "on", ">secret", "resetchannels", "&ws:*",
+			"+auth", "+hello", "+client", "+select", "+ping", "+role", "+ssubscribe", "+sunsubscribe", "+spublish",
+			"+cluster|slots").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	roundTrip(t, redisbp.Config{URL: fmt.Sprintf("redis://app:secret@%s?cluster=true", cluster.Nodes[0].Addr())})
+
+	b := newBackplane(t, redisbp.Config{URL: fmt.Sprintf("redis://app:s3cr3t@%s?cluster=true", cluster.Nodes[0].Addr())})
+	err := b.Start(t.Context(), newReceiver())
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("Start with a wrong password: got %v, want the server's WRONGPASS and no password", err)
+	}
+}
+
 // What is published at a replica reaches nobody at the master.
 func TestAMasterThatBecomesAReplicaIsLeft(t *testing.T) {
 	master, server := redistest.Start(t), redistest.Start(t)
