@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -59,7 +60,7 @@ func TestATokenLetsOtherMachinesJoinAndIsNotSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []string{"", "plume@"} {
-		err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-backplane", "nats", "-nats-url", "nats://" + wrong + "127.0.0.1:" + port, "-log-level", "error"}, io.Discard)
+		err := refusal(t, "-backplane", "nats", "-nats-url", "nats://"+wrong+"127.0.0.1:"+port)
 		if err == nil {
 			t.Errorf("joining with the token %q: got no error", wrong)
 		} else if strings.Contains(err.Error(), "plume") {
@@ -71,11 +72,13 @@ func TestATokenLetsOtherMachinesJoinAndIsNotSaid(t *testing.T) {
 }
 
 func TestTheOwnNATSServerTakesTheLargestPublish(t *testing.T) {
-	url, first := invitation(t, "-backplane", "nats", "-max-publish-bytes", "3000000")
-	second := start(t, "-backplane", "nats", "-max-publish-bytes", "3000000", "-nats-url", url)
+	const limit = 3 << 20
+	url, first := invitation(t, "-backplane", "nats", "-max-publish-bytes", fmt.Sprint(limit))
+	second := start(t, "-backplane", "nats", "-max-publish-bytes", fmt.Sprint(limit), "-nats-url", url)
 	ann := second.dial()
 	ann.Join("news")
-	body := `{"channel":"news","data":"` + strings.Repeat("x", 2_999_000) + `"}`
+	const rest = `{"channel":"news","data":""}`
+	body := `{"channel":"news","data":"` + strings.Repeat("x", limit-len(rest)) + `"}`
 	if answer := first.publish("/publish", body); answer.status != 200 {
 		t.Fatalf("got %d %s, want 200", answer.status, answer.body)
 	}
@@ -101,7 +104,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	err = run(t.Context(), []string{"-addr", "127.0.0.1:0", "-backplane", "nats", "-nats-listen", taken.Addr().String(), "-log-level", "error"}, io.Discard)
+	err = refusal(t, "-backplane", "nats", "-nats-listen", taken.Addr().String())
 	if err == nil || !strings.Contains(err.Error(), "-nats-listen") || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("got %v, want an error that says that the address is in use", err)
 	}
@@ -126,7 +129,7 @@ func TestErrorsDoNotShowPasswords(t *testing.T) {
 		"redis://ann:sesame@127.0.0.1:port/0", "redis://ann:sesame@127.0.0.1:1/x", "http://ann:sesame@127.0.0.1", "ann:sesame@127.0.0.1",
 		"redis://ann:ses ame@127.0.0.1", "redis://ann:sesame%zz@127.0.0.1", "redis://ann:sesame@[::1", "redis://127.0.0.1?password=sesame",
 	} {
-		err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-backplane", "redis", "-redis-url", url, "-log-level", "error"}, io.Discard)
+		err := refusal(t, "-backplane", "redis", "-redis-url", url)
 		if err == nil || strings.Contains(err.Error(), "ame") && strings.Contains(err.Error(), "ses") {
 			t.Errorf("%s: got %v, want an error without the password", url, err)
 		}
@@ -134,7 +137,7 @@ func TestErrorsDoNotShowPasswords(t *testing.T) {
 	for _, url := range []string{
 		"nats://ann:sesame@127.0.0.1:port", "http://ann:sesame@127.0.0.1", "nats://ann:ses ame@127.0.0.1", "nats://ann:sesame%zz@127.0.0.1", "nats://ann:sesame@[::1",
 	} {
-		err := run(t.Context(), []string{"-addr", "127.0.0.1:0", "-backplane", "nats", "-nats-url", url, "-log-level", "error"}, io.Discard)
+		err := refusal(t, "-backplane", "nats", "-nats-url", url)
 		if err == nil || strings.Contains(err.Error(), "ame") && strings.Contains(err.Error(), "ses") {
 			t.Errorf("%s: got %v, want an error without the password", url, err)
 		}

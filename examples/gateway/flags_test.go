@@ -82,7 +82,7 @@ func TestSettingsThatCannotBeAreRefused(t *testing.T) {
 		{[]string{"-addr", "nowhere"}, "-addr"},
 		{[]string{"-log-level", "loud"}, `invalid value "loud" for flag -log-level: must be debug, info, warn or error`},
 	} {
-		err := run(t.Context(), append([]string{"-addr", "127.0.0.1:0"}, c.args...), io.Discard)
+		err := refusal(t, c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want an error with %q", c.args, err, c.want)
 		}

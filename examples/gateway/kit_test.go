@@ -57,6 +57,14 @@ func startSaying(t *testing.T, out *probe.Output, to io.Writer, args ...string) 
 	return g
 }
 
+// refusal is what a gateway says that does not start. One that starts is stopped
+// some time, and says nothing.
+func refusal(t *testing.T, args ...string) error {
+	ctx, stop := context.WithTimeout(t.Context(), probe.Bound)
+	defer stop()
+	return run(ctx, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error"}, args...), io.Discard)
+}
+
 // answered is what a request was answered.
 type answered struct {
 	status int
