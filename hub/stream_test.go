@@ -1,9 +1,12 @@
 package hub_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"forge.lthn.ai/core/go-ws/hub"
@@ -294,4 +297,74 @@ func TestAQuietChannelForgetsWhoLeft(t *testing.T) {
 	if _, _, _, apart, _, _ := c.Stream("a"); apart > 4 {
 		t.Errorf("after 10,000 that came and went: got %d remembered, want 4 at most", apart)
 	}
+}
+
+// Publishers, workers and those who come and go at the same time: whoever stays
+// gets every message once, and each publisher's in its order, whatever channel
+// they come by.
+func TestStreamsLoseAndReorderNothingWhileOthersComeAndGo(t *testing.T) {
+	const stay, publishers, messages = 6, 3, 1500
+	w := start(t, hub.Config{OutboxMessages: publishers*messages + 100, OutboxBytes: 64 << 20})
+	var peers []*peer
+	for range stay {
+		peers = append(peers, w.on("a", "b"))
+	}
+	stop := make(chan struct{})
+	var churn, publishing sync.WaitGroup
+	for i := range 2 {
+		churn.Go(func() {
+			c := w.connect()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				c.SendText(`{"type":"subscribe","data":"` + []string{"a", "b"}[i] + `"}`)
+				c.SendText(`{"type":"unsubscribe","data":"` + []string{"a", "b"}[i] + `"}`)
+				for {
+					if _, _, ok := c.TryReceive(); !ok {
+						break
+					}
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	for p := range publishers {
+		publishing.Go(func() {
+			for n := range messages {
+				m := hub.Message{Data: []int{p, n}}
+				var err error
+				switch n / 7 % 4 {
+				case 0, 1:
+					_, err = w.SendToChannel(t.Context(), "a", m)
+				case 2:
+					_, err = w.SendToChannel(t.Context(), "b", m)
+				default:
+					_, err = w.Broadcast(t.Context(), m)
+				}
+				if err != nil {
+					t.Errorf("publishing: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for i, p := range peers {
+		next := make([]int, publishers)
+		for range publishers * messages {
+			var got []int
+			if f := p.next(); json.Unmarshal(f.Data, &got) != nil || len(got) != 2 {
+				t.Fatalf("client %d: got %s", i, f.Data)
+			}
+			if got[1] != next[got[0]] {
+				t.Fatalf("client %d, publisher %d: got message %d, want %d", i, got[0], got[1], next[got[0]])
+			}
+			next[got[0]]++
+		}
+	}
+	publishing.Wait()
+	close(stop)
+	churn.Wait()
 }
