@@ -3,8 +3,10 @@ module forge.lthn.ai/core/go-ws/backplane/natsbp/tests
 go 1.26.0
 
 require (
+	forge.lthn.ai/core/go-ws/backplane v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/natsbp v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/redisbp v0.0.0
+	forge.lthn.ai/core/go-ws/backplane/redisbp/tests v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/tests v0.0.0
 	forge.lthn.ai/core/go-ws/hub v0.0.0
 	github.com/nats-io/nats-server/v2 v2.15.3
@@ -32,6 +34,7 @@ replace (
 	forge.lthn.ai/core/go-ws/backplane => ../..
 	forge.lthn.ai/core/go-ws/backplane/natsbp => ..
 	forge.lthn.ai/core/go-ws/backplane/redisbp => ../../redisbp
+	forge.lthn.ai/core/go-ws/backplane/redisbp/tests => ../../redisbp/tests
 	forge.lthn.ai/core/go-ws/backplane/tests => ../../tests
 	forge.lthn.ai/core/go-ws/hub => ../../../hub
 )
