@@ -166,7 +166,7 @@ func (c *Control) setField(tag byte, value []byte) bool {
 			c.Request = binary.BigEndian.Uint64(value)
 		}
 	case tagTopic:
-		if ok = len(c.Topics) < MaxQuestions; ok {
+		if ok = len(value) > 0 && len(c.Topics) < MaxQuestions; ok {
 			c.Topics = append(c.Topics, string(value))
 		}
 	case tagCount:

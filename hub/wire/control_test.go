@@ -131,6 +131,7 @@ func FuzzParseControl(f *testing.F) {
 	for _, tc := range controls {
 		f.Add(wire.AppendControl(nil, &tc.control))
 	}
+	f.Add([]byte("\x02\x07\x00")) // an empty topic, where none is looked at
 	f.Add([]byte("\x02\x63\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
