@@ -211,7 +211,7 @@ func (h *Hub) startBackplane(ctx context.Context) (started bool, err error) {
 	h.interest.start()
 	h.health.start()
 	h.fleet.start()
-	own := []*topic{h.interest.hold(wire.TopicBroadcast), h.interest.hold(Topic(wire.HubTopic(h.id)))}
+	own := []*topic{h.fleet.control, h.interest.hold(wire.TopicBroadcast), h.interest.hold(Topic(wire.HubTopic(h.id)))}
 	for _, t := range own {
 		// So that nothing that comes from other hubs is missed from here on. A
 		// broker that is away, or does not answer in time, is nobody's error.
