@@ -245,7 +245,7 @@ func (b *transportBed) quiet(what string, cond func() bool) {
 	b.Helper()
 	timer := time.NewTimer(settle)
 	defer timer.Stop()
-	for {
+	for over := false; ; {
 		b.mu.Lock()
 		if !cond() {
 			b.mu.Unlock()
@@ -257,10 +257,13 @@ func (b *transportBed) quiet(what string, cond func() bool) {
 		}
 		changed := b.changed
 		b.mu.Unlock()
+		if over {
+			return
+		}
 		select {
 		case <-changed:
 		case <-timer.C:
-			return
+			over = true // what changed in silence shows at the end
 		}
 	}
 }
