@@ -98,7 +98,8 @@ func TestASlowReaderIsDisconnectedAlone(t *testing.T) {
 		calm()
 	}
 	s.await("it is counted", func() bool { return s.Stats().Disconnected[hub.DisconnectedSlow] == 1 })
-	if dropped := s.Stats().Dropped; dropped.Overflow == 0 || dropped.Gone == 0 {
+	// Either its outbox was full, or nothing was written to it for too long.
+	if dropped := s.Stats().Dropped; dropped.Overflow+dropped.Gone == 0 {
 		t.Errorf("Dropped %+v, want what it missed", dropped)
 	}
 	calm()
@@ -136,8 +137,7 @@ func (p *swallow) copy(to, from net.Conn) {
 }
 
 func TestAHalfOpenSocketIsNoticed(t *testing.T) {
-	s := serve(t, hub.Config{HeartbeatInterval: 100 * time.Millisecond, PongTimeout: 500 * time.Millisecond, WriteTimeout: 200 * time.Millisecond})
-	s.connect()
+	s := serve(t, hub.Config{HeartbeatInterval: 300 * time.Millisecond, PongTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second})
 	proxy := &swallow{}
 	near, far := net.Pipe()
 	up := s.tcp()
@@ -153,20 +153,38 @@ func TestAHalfOpenSocketIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	reader := make(chan error, 1)
+	pinged := make(chan struct{}, 1)
+	answer := conn.PingHandler()
+	conn.SetPingHandler(func(data string) error {
+		select {
+		case pinged <- struct{}{}:
+		default:
+		}
+		return answer(data)
+	})
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		for {
 			if _, _, err := conn.ReadMessage(); err != nil {
-				reader <- err
 				return
 			}
 		}
 	}()
-	s.await("both are there", func() bool { return s.ClientCount() == 2 })
+	// Nothing is sent to it but pings, and nothing comes from it but pongs. On a
+	// machine that stands still it may be taken for silent before it is.
+	select {
+	case <-pinged:
+	case <-ended:
+	case <-time.After(hang):
+		t.Fatal("it was not pinged")
+	}
 	proxy.stop()
-	s.await("the silent one is gone", func() bool { return s.Stats().Disconnected[hub.DisconnectedSilent] >= 1 })
+	s.await("the silent one is gone", func() bool {
+		return s.ClientCount() == 0 && s.Stats().Disconnected[hub.DisconnectedSilent] == 1
+	})
 	conn.Close()
-	<-reader
+	<-ended
 }
 
 func TestAThousandHandshakesThatNeverFinishKeepNobodyOut(t *testing.T) {

@@ -90,7 +90,7 @@ func TestMessagesCrossHubsOverSockets(t *testing.T) {
 }
 
 func TestShutdownTellsClientsToComeBack(t *testing.T) {
-	s := serve(t, hub.Config{})
+	s := serve(t, hub.Config{DrainTimeout: hang})
 	c := s.on("news")
 	s.send("news", "last")
 	s.stop()
