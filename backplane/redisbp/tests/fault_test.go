@@ -2,6 +2,7 @@ package tests
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
 	"forge.lthn.ai/core/go-ws/backplane/tests/traffic"
 	"forge.lthn.ai/core/go-ws/hub"
+	"forge.lthn.ai/core/go-ws/hub/wire"
 )
 
 // fleet is traffic on bare backplanes, which show what comes twice.
@@ -19,9 +21,17 @@ type fleet struct {
 	*traffic.Run
 	t *testing.T
 
-	mu   sync.Mutex
-	last map[*watched]error // the last word of each
+	mu     sync.Mutex
+	last   map[*watched]error // the last word of each
+	failed int                // publishes
 }
+
+// What decides that a server is dead, and a publish late, leaves room for
+// a machine that is busy.
+const (
+	deadAfter = 2 * time.Second
+	lateAfter = 20 * time.Second
+)
 
 func newFleet(t *testing.T, cfg redisbp.Config) *fleet {
 	t.Helper()
@@ -31,7 +41,10 @@ func newFleet(t *testing.T, cfg redisbp.Config) *fleet {
 func newFleetOf(t *testing.T, cfg redisbp.Config, tc traffic.Config) *fleet {
 	t.Helper()
 	if cfg.ProbeInterval == 0 {
-		cfg.ProbeInterval = time.Second
+		cfg.ProbeInterval = deadAfter
+	}
+	if tc.PublishTimeout == 0 {
+		tc.PublishTimeout = lateAfter
 	}
 	f := &fleet{t: t, last: make(map[*watched]error)}
 	newMember := members(cfg)
@@ -55,6 +68,16 @@ func (w *watched) Start(ctx context.Context, r hub.BackplaneReceiver) error {
 func (w *watched) Disrupted(err error) { w.say(err); w.BackplaneReceiver.Disrupted(err) }
 func (w *watched) Restored()           { w.say(nil); w.BackplaneReceiver.Restored() }
 
+func (w *watched) Publish(ctx context.Context, p hub.Publication) (hub.Published, error) {
+	published, err := w.Backplane.Publish(ctx, p)
+	if err != nil {
+		w.fleet.mu.Lock()
+		defer w.fleet.mu.Unlock()
+		w.fleet.failed++
+	}
+	return published, err
+}
+
 func (w *watched) say(err error) {
 	w.fleet.mu.Lock()
 	defer w.fleet.mu.Unlock()
@@ -71,6 +94,18 @@ func (f *fleet) disrupted() {
 			}
 		}
 		return true
+	})
+}
+
+// bitten waits until each member has been told of a loss and some publish has
+// failed.
+func (f *fleet) bitten() {
+	f.t.Helper()
+	f.disrupted()
+	f.Until("a publish that fails", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.failed > 0
 	})
 }
 
@@ -118,7 +153,7 @@ func TestAServerThatIsKilledAndRestarted(t *testing.T) {
 	run := newFleet(t, redisbp.Config{URL: "redis://" + server.Addr()})
 	span := run.Begin("killed")
 	server.Kill()
-	run.disrupted()
+	run.bitten()
 	server.Restart()
 	t.Logf("flows again after %v", span.End())
 	run.finish("killed")
@@ -132,7 +167,7 @@ func TestConnectionsThatAreReset(t *testing.T) {
 	if n := proxy.Reset(); n == 0 {
 		t.Error("got no connection reset, want some")
 	}
-	run.disrupted()
+	run.bitten()
 	proxy.RefuseNew(false)
 	t.Logf("flows again after %v", span.End())
 	run.finish("reset")
@@ -143,7 +178,7 @@ func TestANetworkThatFallsSilent(t *testing.T) {
 	run := newFleet(t, redisbp.Config{URL: "redis://" + proxy.Addr()})
 	span := run.Begin("silent")
 	proxy.Freeze(netfault.Swallow)
-	run.disrupted()
+	run.bitten()
 	proxy.Thaw()
 	t.Logf("flows again after %v", span.End())
 	run.finish("silent")
@@ -155,7 +190,7 @@ func TestAServerThatFreezesAndGoesOn(t *testing.T) {
 	run := newFleet(t, redisbp.Config{URL: "redis://" + server.Addr()})
 	span := run.Begin("frozen")
 	server.Freeze()
-	run.disrupted()
+	run.bitten()
 	server.Thaw()
 	t.Logf("flows again after %v", span.End())
 	run.finish("frozen")
@@ -177,47 +212,56 @@ func TestASlowNetworkLosesNothing(t *testing.T) {
 }
 
 func TestSentinelsReplaceAMasterThatIsKilled(t *testing.T) {
-	set := redistest.StartSentinels(t, 2, 3, time.Second)
+	set := redistest.StartSentinels(t, 2, 3, deadAfter)
 	run := newFleet(t, redisbp.Config{URL: set.URL()})
 	span := run.Begin("failover")
 	old := set.Master()
 	old.Kill()
-	run.disrupted()
+	run.bitten()
 	t.Logf("flows again after %v", span.End())
-	if set.Master() == old {
-		t.Error("got the same master, want another one")
-	}
+	replaced(t, set, old)
 	old.Restart() // as a replica: nobody may go back to it
 	run.Flow()
 	run.finish("failover")
 }
 
-// The old master wakes up and takes itself for the master still, until a
-// Sentinel tells it.
-func TestSentinelsReplaceAMasterThatFreezes(t *testing.T) {
-	set := redistest.StartSentinels(t, 2, 3, time.Second)
-	run := newFleet(t, redisbp.Config{URL: set.URL()})
-	span := run.Begin("failover")
-	old := set.Master()
-	old.Freeze()
-	run.disrupted()
+// replaced waits until the Sentinel that set asks knows another master.
+func replaced(t *testing.T, set *redistest.SentinelSet, old *redistest.Server) {
+	t.Helper()
 	for end := time.Now().Add(hang); set.Master() == old; {
 		if time.Now().After(end) {
 			t.Fatalf("got the same master after %v, want another one", hang)
 		}
 	}
+}
+
+// The old master wakes up and takes itself for the master still, until a
+// Sentinel tells it.
+func TestSentinelsReplaceAMasterThatFreezes(t *testing.T) {
+	set := redistest.StartSentinels(t, 2, 3, deadAfter)
+	run := newFleet(t, redisbp.Config{URL: set.URL()})
+	span := run.Begin("failover")
+	old := set.Master()
+	old.Freeze()
+	run.bitten()
+	replaced(t, set, old)
 	old.Thaw()
 	t.Logf("flows again after %v", span.End())
 	run.finish("failover")
 }
 
+// busy is the master that serves the first channel of the traffic.
+func busy(cluster *redistest.Cluster) *redistest.Server {
+	return cluster.Owner(fmt.Sprintf("{p%d}", fnv1a(hub.Topic(wire.ChannelTopic("traffic-0")))%128))
+}
+
 func TestAClustersMasterIsKilled(t *testing.T) {
-	cluster := redistest.StartCluster(t, 3, 1, time.Second)
+	cluster := redistest.StartCluster(t, 3, 1, deadAfter)
 	run := newFleet(t, redisbp.Config{URL: cluster.URL()})
 	span := run.Begin("failover")
-	old := cluster.Nodes[0]
+	old := busy(cluster)
 	old.Kill()
-	run.disrupted()
+	run.bitten()
 	t.Logf("flows again after %v", span.End())
 	old.Restart()
 	run.Flow()
@@ -227,23 +271,30 @@ func TestAClustersMasterIsKilled(t *testing.T) {
 // What was on its way to the master when it froze it hands to its successor when
 // it wakes up: publications whose outcome was not known arrive late.
 func TestAClustersMasterFreezes(t *testing.T) {
-	cluster := redistest.StartCluster(t, 3, 1, time.Second)
+	cluster := redistest.StartCluster(t, 3, 1, deadAfter)
 	run := newFleetOf(t, redisbp.Config{URL: cluster.URL()}, traffic.Config{Bare: true, Channels: 8, LateAfterError: true})
 	span := run.Begin("failover")
-	cluster.Nodes[1].Freeze()
-	run.disrupted()
-	t.Logf("flows again after %v", span.End())
-	cluster.Nodes[1].Thaw()
-	run.Flow()
+	old := busy(cluster)
+	old.Freeze()
+	run.bitten()
+	t.Logf("flows again after %v", run.Flow())
+	old.Thaw()
+	// Until it knows better it takes publications that nobody hears.
+	client := old.Client()
+	run.Until("the old master to be a replica", func() bool {
+		role, err := client.Do(t.Context(), "role").Slice()
+		return err == nil && role[0] == "slave"
+	})
+	span.End()
 	run.finish("failover")
 }
 
-// Channels wander from node to node while everybody publishes. No publish fails;
-// what comes before the subscriptions have followed is lost.
+// Channels wander from node to node while everybody publishes. What comes before
+// the subscriptions have followed is lost. A publish waits for the new node, and
+// where that takes too long it says that nothing was published.
 func TestSlotsOfAClusterMove(t *testing.T) {
-	cluster := redistest.StartCluster(t, 3, 0, time.Second)
-	run := newFleetOf(t, redisbp.Config{URL: cluster.URL(), Partitions: 16},
-		traffic.Config{Bare: true, Channels: 8, PublishTimeout: hang})
+	cluster := redistest.StartCluster(t, 3, 0, 2*hang)
+	run := newFleetOf(t, redisbp.Config{URL: cluster.URL(), Partitions: 16}, traffic.Config{Bare: true, Channels: 8})
 	span := run.Begin("migration")
 	for i := range 16 {
 		key := fmt.Sprintf("{p%d}", i)
@@ -257,18 +308,21 @@ func TestSlotsOfAClusterMove(t *testing.T) {
 	run.disrupted()
 	t.Logf("flows again after %v", span.End())
 	report := run.settle()
-	if len(report.Failed) > 0 {
-		t.Errorf("publishes while slots move: got %d failed, the first one %v, want none: a node that has not the slot any more did nothing",
-			len(report.Failed), report.Failed[0])
+	t.Logf("%d failed", len(report.Failed))
+	for _, e := range report.Failed {
+		if !errors.Is(e.Err, hub.ErrUnavailable) {
+			t.Errorf("a publish while slots move: got %v, want nil or %v: a node that has not the slot any more did nothing",
+				e, hub.ErrUnavailable)
+		}
 	}
 }
 
 // Hubs, not bare backplanes, on each kind of deployment.
 func TestHubsGoOnAfterAFailover(t *testing.T) {
-	cluster := redistest.StartCluster(t, 3, 1, time.Second)
+	cluster := redistest.StartCluster(t, 3, 1, deadAfter)
 	run := newFleetOf(t, redisbp.Config{URL: cluster.URL()}, traffic.Config{Channels: 8})
 	span := run.Begin("failover")
-	cluster.Owner("{p1}").Kill()
+	busy(cluster).Kill()
 	t.Logf("flows again after %v", span.End())
 	run.Stop().Check()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -127,6 +128,7 @@ func (r *receiver) envelopes(topic hub.Topic) []string {
 	return all
 }
 
+// has is called with r locked.
 func (r *receiver) has(topic hub.Topic, envelope string) bool {
 	for _, d := range r.got {
 		if d.Topic == topic && string(d.Envelope) == envelope {
@@ -136,10 +138,39 @@ func (r *receiver) has(topic hub.Topic, envelope string) bool {
 	return false
 }
 
-func (r *receiver) disruptions() int {
+// hears publishes on a topic and reports whether that comes within a moment.
+func (r *receiver) hears(t testing.TB, b *redisbp.Backplane, topic hub.Topic) bool {
+	t.Helper()
+	publish(t, b, topic, "hello")
+	r.mu.Lock()
+	heard, changed := r.has(topic, "hello"), r.changed
+	r.mu.Unlock()
+	if !heard {
+		select {
+		case <-changed:
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return heard
+}
+
+// reasons are those of all Disrupted.
+func (r *receiver) reasons() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.disrupted)
+	return slices.Clone(r.disrupted)
+}
+
+// refusal starts a backplane that the server refuses, and returns why: by Start, or
+// by Disrupted where the answer took longer than Start waits.
+func refusal(t testing.TB, b *redisbp.Backplane) error {
+	t.Helper()
+	r := newReceiver()
+	if err := b.Start(t.Context(), r); err != nil {
+		return err
+	}
+	r.await(t, "Disrupted by what the server refuses", func() bool { return len(r.disrupted) > 0 })
+	return r.reasons()[0]
 }
 
 // proxyTo makes a proxy before a server. The test closes it.

@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -139,8 +140,22 @@ func (s *Server) Restart() {
 	}
 }
 
-// Freeze stops the server in the midst of what it does; its connections stay.
-func (s *Server) Freeze() { s.process.signal(s.t, syscall.SIGSTOP) }
+// Freeze stops the server in the midst of what it does; its connections stay. It
+// has stopped when Freeze returns.
+func (s *Server) Freeze() {
+	s.t.Helper()
+	s.process.signal(s.t, syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(s.t.Context(), hang)
+	defer cancel()
+	poll(ctx, s.t, "the server to stop", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.process.cmd.Process.Pid))
+		if err != nil {
+			s.t.Fatalf("redistest: %v", err)
+		}
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return strings.HasPrefix(state, "T")
+	})
+}
 
 // Thaw lets it go on.
 func (s *Server) Thaw() { s.process.signal(s.t, syscall.SIGCONT) }
