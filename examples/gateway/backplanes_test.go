@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/examples/internal/natsserver"
 	"forge.lthn.ai/core/go-ws/examples/internal/probe"
@@ -112,15 +115,17 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 
 func TestTheOwnNATSServerEndsWithTheGateway(t *testing.T) {
 	url, g := invitation(t, "-backplane", "nats")
-	g.stop()
-	if err := <-g.ended; err != nil {
-		t.Errorf("run: %v", err)
-	}
-	again, err := net.Listen("tcp", strings.TrimPrefix(url, "nats://"))
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(url, "nats://"), probe.Bound)
 	if err != nil {
-		t.Errorf("the server's address: got %v, want it free", err)
-	} else {
-		again.Close()
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	g.wantEnded()
+	// The port is free then, and anybody may have it: this connection cannot be
+	// mistaken.
+	conn.SetReadDeadline(time.Now().Add(probe.Bound))
+	if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a connection to the server: got %v, want it closed", err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"forge.lthn.ai/core/go-ws/examples/internal/probe"
 )
@@ -40,12 +41,22 @@ func start(t *testing.T, args ...string) *gateway {
 // hands it on to out.
 func startSaying(t *testing.T, out *probe.Output, to io.Writer, args ...string) *gateway {
 	t.Helper()
+	return startBy(t, out, func(ctx context.Context) error { return run(ctx, flags(args), to) })
+}
+
+// flags are those of every gateway in these tests, and some more.
+func flags(more []string) []string {
+	return append([]string{"-addr", "127.0.0.1:0", "-log-level", "error", "-drain-timeout", "100ms"}, more...)
+}
+
+func startBy(t *testing.T, out *probe.Output, run func(context.Context) error) *gateway {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	g := &gateway{t: t, stop: stop, ended: make(chan error, 1)}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		err := run(ctx, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error", "-drain-timeout", "100ms"}, args...), to)
+		err := run(ctx)
 		out.CloseWithError(err)
 		g.ended <- err
 	}()
@@ -55,6 +66,20 @@ func startSaying(t *testing.T, out *probe.Output, to io.Writer, args ...string) 
 	})
 	g.url = out.Address(t)
 	return g
+}
+
+// wantEnded stops the gateway and wants it to end well.
+func (g *gateway) wantEnded() {
+	g.t.Helper()
+	g.stop()
+	select {
+	case err := <-g.ended:
+		if err != nil {
+			g.t.Errorf("run: %v", err)
+		}
+	case <-time.After(probe.Bound):
+		g.t.Fatalf("the gateway has not ended after %v", probe.Bound)
+	}
 }
 
 // refusal is what a gateway says that does not start. One that starts is stopped

@@ -35,6 +35,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	return play(ctx, s, headerTime, stdout)
+}
+
+// play is run with flags that have been read.
+func play(ctx context.Context, s settings, header time.Duration, stdout io.Writer) error {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: s.logLevel.Level}))
 	plane, err := backplanes[s.backplane](s, logger)
 	if err != nil {
@@ -58,13 +63,13 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	if plane.note != "" {
 		fmt.Fprintln(stdout, plane.note)
 	}
-	return serve(ctx, listener, h, newServer(routes(s, h), logger), stdout)
+	return serve(ctx, listener, h, newServer(routes(s, h), header, logger), stdout)
 }
 
-func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+func newServer(handler http.Handler, header time.Duration, logger *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTime,
+		ReadHeaderTimeout: header,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime,
 		IdleTimeout:       idleTime,

@@ -49,7 +49,7 @@ func TestConnectionsThatDoNotGetOnAreClosed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			listener := &pipes{make(chan net.Conn), make(chan struct{})}
 			handler := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
-			server := newServer(handler, slog.New(slog.DiscardHandler))
+			server := newServer(handler, headerTime, slog.New(slog.DiscardHandler))
 			ended := make(chan error, 1)
 			go func() { ended <- server.Serve(listener) }()
 			client, end := net.Pipe()
@@ -80,7 +80,7 @@ func TestAnAnswerThatNobodyTakesIsGivenUp(t *testing.T) {
 			}
 			gaveUp <- time.Since(began)
 		})
-		server := newServer(handler, slog.New(slog.DiscardHandler))
+		server := newServer(handler, headerTime, slog.New(slog.DiscardHandler))
 		ended := make(chan error, 1)
 		go func() { ended <- server.Serve(listener) }()
 		client, end := net.Pipe()
