@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"forge.lthn.ai/core/go-ws/examples/internal/clientjs"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/wire"
 	"forge.lthn.ai/core/go-ws/transport"
@@ -49,9 +50,8 @@ func run(ctx context.Context, listener net.Listener) error {
 	if err != nil {
 		return err
 	}
-	mux, ended := http.NewServeMux(), make(chan error, 2)
+	mux, ended := clientjs.Mux(page), make(chan error, 2)
 	mux.Handle("/ws", h.Handler())
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) { w.Write(page) })
 	go func() { ended <- (&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}).Serve(listener) }()
 	go func() { ended <- h.Run(ctx) }()
 	os.Stdout.WriteString("listening on http://" + listener.Addr().String() + "\n")

@@ -188,7 +188,7 @@ func TestForeignPagesCannotStopTheBroker(t *testing.T) {
 
 func TestThePageIsServedUnderAStrictPolicy(t *testing.T) {
 	url := start(t)
-	for path, kind := range map[string]string{"/": "text/html", "/page/app.js": "text/javascript", "/page/style.css": "text/css"} {
+	for path, kind := range map[string]string{"/": "text/html", "/page/app.js": "text/javascript", "/client.js": "text/javascript", "/page/style.css": "text/css"} {
 		answer, err := http.Get(url + path)
 		if err != nil {
 			t.Fatal(err)

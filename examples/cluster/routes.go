@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"forge.lthn.ai/core/go-ws/examples/internal/clientjs"
 )
 
 //go:embed page
@@ -34,6 +36,7 @@ func routes(b *broker, fleet []*member) http.Handler {
 		}
 		b.serveState(w, r)
 	})
+	mux.HandleFunc("GET "+clientjs.Path, clientjs.Serve)
 	for path, kind := range map[string]string{"/{$}": "text/html", "/page/app.js": "text/javascript", "/page/style.css": "text/css"} {
 		name := strings.TrimPrefix(path, "/")
 		if path == "/{$}" {

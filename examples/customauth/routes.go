@@ -7,14 +7,16 @@ import (
 	"net/http"
 	"strings"
 
+	"forge.lthn.ai/core/go-ws/examples/internal/clientjs"
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
 //go:embed page.html
 var page []byte
 
-// contentPolicy: the page is one file, so its script and its style are inline.
-const contentPolicy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// contentPolicy: the page is one file, so its script and its style are inline,
+// and its script imports the client.
+const contentPolicy = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const maxName = 40 // bytes
 
@@ -23,6 +25,7 @@ func routes(h *hub.Hub, t *tokens) http.Handler {
 	mux.Handle("/ws", h.Handler())
 	mux.HandleFunc("POST /login", t.serveLogin)
 	mux.HandleFunc("GET /me", t.serveMe)
+	mux.HandleFunc("GET "+clientjs.Path, clientjs.Serve)
 	mux.HandleFunc("GET /{$}", servePage)
 	// No page of another origin may log a visitor in.
 	return http.NewCrossOriginProtection().Handler(mux)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"forge.lthn.ai/core/go-ws/examples/internal/clientjs"
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
@@ -23,6 +24,7 @@ func routes(s settings, h *hub.Hub) http.Handler {
 	mux.Handle("/healthz", methods(healthz(h), http.MethodGet, http.MethodHead))
 	mux.Handle("/readyz", methods(readyz(h, s.readyNeedsBroker), http.MethodGet, http.MethodHead))
 	mux.Handle("/{$}", methods(serveIndex, http.MethodGet, http.MethodHead))
+	mux.Handle(clientjs.Path, methods(clientjs.Serve, http.MethodGet, http.MethodHead))
 	mux.Handle("/page/", methods(serveAssets, http.MethodGet, http.MethodHead))
 	mux.HandleFunc("/", notFound)
 	return guarded(mux)

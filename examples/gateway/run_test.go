@@ -175,6 +175,7 @@ func TestPageIsServedUnderAStrictPolicy(t *testing.T) {
 		"/":                   "text/html; charset=utf-8",
 		"/page/app.js":        "text/javascript; charset=utf-8",
 		"/page/connection.js": "text/javascript; charset=utf-8",
+		"/client.js":          "text/javascript; charset=utf-8",
 		"/page/style.css":     "text/css; charset=utf-8",
 		"/page/icon.svg":      "image/svg+xml",
 	} {

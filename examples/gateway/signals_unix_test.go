@@ -14,7 +14,7 @@ import (
 )
 
 // spawn runs the gateway as a process of its own.
-func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, url string) {
+func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, wait func() error, url string) {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
@@ -27,21 +27,18 @@ func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
+	wait = probe.Start(t, cmd)
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
 	if err != nil || !ok {
 		t.Fatalf("the first line: got %q, %v, want listening on http://…", line, err)
 	}
-	return cmd, url
+	return cmd, wait, url
 }
 
 func TestSignalsDrainAndEndWell(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		cmd, url := spawn(t)
+		cmd, wait, url := spawn(t)
 		ann := probe.Dial(t, url+"/ws")
 		ann.Join("news")
 		if err := cmd.Process.Signal(signal); err != nil {
@@ -50,14 +47,14 @@ func TestSignalsDrainAndEndWell(t *testing.T) {
 		if code, _ := ann.Closed(); code != 1012 {
 			t.Errorf("%v: got close code %d, want 1012", signal, code)
 		}
-		if err := cmd.Wait(); err != nil {
+		if err := wait(); err != nil {
 			t.Errorf("%v: got %v, want exit code 0", signal, err)
 		}
 	}
 }
 
 func TestASecondSignalEndsAtOnce(t *testing.T) {
-	cmd, url := spawn(t, "-drain-timeout", "10m", "-drain-spread", "0")
+	cmd, wait, url := spawn(t, "-drain-timeout", "10m", "-drain-spread", "0")
 	ann := probe.Dial(t, url+"/ws")
 	ann.Join("news")
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -68,7 +65,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	cmd.Wait()
+	wait()
 	if got, want := cmd.ProcessState.ExitCode(), 128+int(syscall.SIGTERM); got != want {
 		t.Errorf("got exit code %d, want %d", got, want)
 	}

@@ -34,9 +34,7 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			wait := probe.Start(t, cmd)
 			lines := bufio.NewScanner(stdout)
 			for lines.Scan() && !strings.HasPrefix(lines.Text(), "listening") {
 			}
@@ -44,7 +42,7 @@ func TestNothingOutlivesTheProgram(t *testing.T) {
 			if err := end(cmd); err != nil {
 				t.Fatal(err)
 			}
-			cmd.Wait()
+			wait()
 			awaitGone(t, pid)
 		})
 	}

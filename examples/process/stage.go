@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"forge.lthn.ai/core/go-ws/examples/internal/clientjs"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/wire"
 	"forge.lthn.ai/core/go-ws/transport"
@@ -17,8 +18,9 @@ import (
 //go:embed page.html
 var page []byte
 
-// contentPolicy: the page is one file, so its script and its style are inline.
-const contentPolicy = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+// contentPolicy: the page is one file, so its script and its style are inline,
+// and its script imports the client.
+const contentPolicy = "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // stage is a hub with its web server, and the process that they show.
 type stage struct {
@@ -56,6 +58,7 @@ func newStage(addr, id string) (*stage, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/ws", s.hub.Handler())
 	mux.HandleFunc("GET /process", s.serveID)
+	mux.HandleFunc("GET "+clientjs.Path, clientjs.Serve)
 	mux.HandleFunc("GET /{$}", servePage)
 	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	ctx, stop := context.WithCancel(context.Background())

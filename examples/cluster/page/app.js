@@ -1,14 +1,15 @@
 // Three connections, one to each hub, and a button for the broker.
 
+import { Client } from "../client.js";
+
 const HUBS = 3;
 const CHANNEL = "news";
 const KEPT = 200; // lines of a log
 
 class Column {
   #root;
-  #socket;
-  #requests = 0;
-  #asked = new Map(); // request's id → what is to be done with the answer
+  #client;
+  #looking = false;
 
   constructor(number) {
     this.number = number;
@@ -31,59 +32,44 @@ class Column {
   }
 
   #connect() {
-    this.#socket = new WebSocket(`${location.origin.replace("http", "ws")}/hub/${this.number}/ws`);
-    this.#socket.onopen = () => {
-      this.#socket.send(JSON.stringify({ type: "subscribe", data: CHANNEL }));
+    this.#client = new Client({ url: `hub/${this.number}/ws` });
+    this.#client.subscribe(CHANNEL, ({ data }) => this.#line(`hub ${data?.from}`, data?.text));
+    this.#client.on("connect", () => this.look());
+    this.#client.on("disconnect", () => this.#health("gone", "the hub is gone"));
+    this.#client.on("message", ({ type, data }) => {
+      if (type !== "health") return;
+      this.#healthy(data.healthy);
       this.look();
-    };
-    this.#socket.onmessage = (event) => this.#take(JSON.parse(event.data));
-    this.#socket.onclose = () => {
-      this.#asked.clear();
-      this.#health("gone", "the hub is gone");
-      setTimeout(() => this.#connect(), 1000 + 2000 * Math.random());
-    };
+    });
   }
 
-  // request sends a frame and hands its answer, a reply or an error, to done.
-  #request(frame, done) {
-    if (this.#socket.readyState !== WebSocket.OPEN) return false;
-    const id = String(++this.#requests);
-    this.#asked.set(id, done);
-    this.#socket.send(JSON.stringify({ ...frame, id }));
-    return true;
-  }
-
-  #take(frame) {
-    const done = frame.id && this.#asked.get(frame.id);
-    if (done) {
-      this.#asked.delete(frame.id);
-      done(frame);
-    } else if (frame.type === "event") {
-      this.#line(`hub ${frame.data?.from}`, frame.data?.text);
-    } else if (frame.type === "health") {
-      this.#healthy(frame.data.healthy);
-      this.look();
+  async #publish(field) {
+    const text = field.value;
+    try {
+      const answer = this.#client.request({ type: "say", channel: CHANNEL, data: { from: this.number, text } });
+      field.value = "";
+      await answer;
+    } catch (error) {
+      if (error.frame) this.#line("not everywhere", error.message, "note");
+      else if (!field.value) field.value = text; // not sent
     }
   }
 
-  #publish(field) {
-    const frame = { type: "say", channel: CHANNEL, data: { from: this.number, text: field.value } };
-    const sent = this.#request(frame, (answer) => {
-      if (answer.type === "error") this.#line("not everywhere", answer.data.message, "note");
-    });
-    if (sent) field.value = "";
-  }
-
-  look() {
-    if (this.#asked.size > 20) return; // it does not answer
-    this.#request({ type: "look" }, ({ type, data }) => {
-      if (type === "error") return;
+  async look() {
+    if (this.#looking) return;
+    this.#looking = true;
+    try {
+      const { data } = await this.#client.request({ type: "look" });
       this.#healthy(data.healthy);
       this.#part(".here").textContent = data.here;
       this.#part(".everywhere").textContent = data.everywhere;
       this.#part(".fleet").textContent = `${data.answered} of ${data.hubs} answer`;
       this.#part(".received").textContent = data.received;
-    });
+    } catch {
+      // The hub is gone, or says no: it is asked again in a second.
+    } finally {
+      this.#looking = false;
+    }
   }
 
   #healthy(healthy) {

@@ -34,13 +34,16 @@ function recall() {
 }
 
 const connection = new Connection({
-  address() {
-    const url = new URL("ws", location.href);
-    url.protocol = url.protocol.replace("http", "ws");
-    if (keys.token) url.searchParams.set("token", keys.token);
-    return url.href;
+  address: "ws",
+  token: () => keys.token,
+  onFrame: (frame) => note(frame.channel ?? EVERYONE, entryOf(frame)),
+  onError: view.say,
+  onJoined(channel, local) {
+    const room = rooms.get(channel);
+    room.live = true;
+    room.local = local;
+    view.drawSubscribers(rooms.get(rooms.current), stats);
   },
-  onFrame,
   onState(next) {
     if (next.name === "connected") wasConnected = true;
     else if (wasConnected) {
@@ -56,26 +59,6 @@ const connection = new Connection({
     view.drawSubscribers(rooms.get(rooms.current), stats);
   },
 });
-
-function onFrame(frame) {
-  switch (frame.type) {
-    case "subscribed": {
-      const room = rooms.get(frame.channel);
-      if (!room) return;
-      room.live = true;
-      room.local = frame.data?.local === true;
-      view.drawSubscribers(rooms.get(rooms.current), stats);
-      return;
-    }
-    case "unsubscribed":
-    case "pong":
-      return;
-    case "error":
-      view.say(typeof frame.data?.message === "string" ? frame.data.message : "The hub reported an error.");
-      return;
-  }
-  note(frame.channel ?? EVERYONE, entryOf(frame));
-}
 
 function note(name, entry) {
   const room = rooms.get(name);
@@ -179,7 +162,7 @@ $("keys-form").addEventListener("submit", (event) => {
   watchFigures();
 });
 
-$("retry").addEventListener("click", () => connection.open());
+$("retry").addEventListener("click", () => connection.retry());
 $("name").addEventListener("change", remember);
 
 const kept = recall();
