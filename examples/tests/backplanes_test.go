@@ -2,7 +2,6 @@ package tests_test
 
 import (
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 )
@@ -55,9 +54,9 @@ func messagesCross(t *testing.T, first, second *program) {
 func TestAMessagePostedToOneGatewayReachesABrowserOnTheOtherThroughNATS(t *testing.T) {
 	binary := build(t, "gateway")
 	first := start(t, binary, "-addr", "127.0.0.1:0", "-backplane", "nats", "-ready-needs-backplane")
-	_, url, ok := strings.Cut(strings.Join(first.said, "\n"), "another gateway joins with -backplane nats -nats-url ")
+	url, ok := first.Line("another gateway joins with -backplane nats -nats-url ")
 	if !ok {
-		t.Fatalf("got %q, want it to say how another gateway joins", first.said)
+		t.Fatal("it does not say how another gateway joins")
 	}
 	second := start(t, binary, "-addr", "127.0.0.1:0", "-backplane", "nats", "-nats-url", url, "-ready-needs-backplane")
 	messagesCross(t, first, second)

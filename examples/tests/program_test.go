@@ -1,7 +1,6 @@
 package tests_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,38 +11,16 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
+
+	"forge.lthn.ai/core/go-ws/examples/tests/internal/child"
 )
 
 // program is an example that runs as a person runs it.
 type program struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	url  string
-	said []string // its lines before the one that says where it listens
-	done chan error
-	log  *log
-}
-
-// log shows what a program writes to its standard error, and keeps it.
-type log struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	l.text.Write(p)
-	l.mu.Unlock()
-	return os.Stderr.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	*child.Process
+	t   *testing.T
+	url string
 }
 
 var (
@@ -99,59 +76,20 @@ func build(t *testing.T, name string) string {
 // start runs a program until it says where it listens. The test's end stops it.
 func start(t *testing.T, binary string, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command(binary, args...), done: make(chan error, 1), log: &log{}}
-	p.cmd.Stderr = p.log
-	stdout, err := p.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	p := &program{t: t, Process: child.Start(t, nil, binary, args...)}
+	url, listens := p.Line("listening on ")
+	if !listens {
+		t.Fatalf("%s ended before it listened", filepath.Base(binary))
 	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	listening := make(chan string, 1)
-	go func() {
-		lines := bufio.NewScanner(stdout)
-		for lines.Scan() {
-			if url, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
-				listening <- url
-				break
-			}
-			p.said = append(p.said, lines.Text())
-		}
-		io.Copy(io.Discard, stdout)
-		p.done <- p.cmd.Wait()
-	}()
-	t.Cleanup(func() { p.cmd.Process.Kill() })
-	select {
-	case p.url = <-listening:
-	case err := <-p.done:
-		t.Fatalf("%s ended before it listened: %v", filepath.Base(binary), err)
-	case <-time.After(bound):
-		t.Fatalf("%s does not listen", filepath.Base(binary))
-	}
+	p.url = url
 	return p
 }
 
 // stop ends the program as a service manager does, and wants it to end well.
 func (p *program) stop() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		p.t.Fatal(err)
-	}
-	p.wait(0)
-}
-
-// wait waits for the program's end.
-func (p *program) wait(code int) {
-	p.t.Helper()
-	select {
-	case <-p.done:
-		if got := p.cmd.ProcessState.ExitCode(); got != code {
-			p.t.Errorf("%s: got exit code %d, want %d", filepath.Base(p.cmd.Path), got, code)
-		}
-	case <-time.After(bound):
-		p.t.Fatalf("%s does not end", filepath.Base(p.cmd.Path))
-	}
+	p.Terminate()
+	p.Ends(0)
 }
 
 func (p *program) host() string { return strings.TrimPrefix(p.url, "http://") }

@@ -39,14 +39,14 @@ func TestProcessPage(t *testing.T) {
 	ann.waitText("#title", "demo")
 	save(t, ann, "process.png")
 	ann.fits()
-	process.wait(4)
+	process.Ends(4)
 	// The page knows that it is over and does not call for a program that is gone.
 	ann.waitText("#state", "exited, exit code 4")
 	ann.noComplaints()
 }
 
 func TestCustomauthPage(t *testing.T) {
-	program := start(t, build(t, "customauth"), "-addr", "127.0.0.1:0", "-lifetime", "4s")
+	program := start(t, build(t, "customauth"), "-addr", "127.0.0.1:0", "-lifetime", "1h")
 	b := startBrowser(t)
 	ann := b.newPage("ann", viewport{560, 420}, "light")
 	ann.open(program.url)
@@ -64,7 +64,24 @@ func TestCustomauthPage(t *testing.T) {
 	save(t, ann, "customauth.png")
 	ann.reload()
 	ann.waitText("#user", "Ann")
-	ann.waitText("#why", "Your token has expired.")
 	ann.fits()
+	ann.noComplaints()
+}
+
+func TestCustomauthPageAsksAgainWhenTheTokenExpires(t *testing.T) {
+	program := start(t, build(t, "customauth"), "-addr", "127.0.0.1:0", "-lifetime", "2s")
+	b := startBrowser(t)
+	ann := b.newPage("ann", viewport{560, 420}, "light")
+	ann.open(program.url)
+	// A token may expire before its page has connected: then it gets another.
+	ann.wait(`() => {
+		const why = document.querySelector("#why").textContent;
+		if (why === "A token is needed to connect.") {
+			document.querySelector("#name").value = "Ann";
+			document.querySelector("#login").requestSubmit();
+		}
+		return why === "Your token has expired.";
+	}`, nil)
+	ann.waitText("#why", "Your token has expired.")
 	ann.noComplaints()
 }

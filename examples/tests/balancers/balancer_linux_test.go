@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"forge.lthn.ai/core/go-ws/examples/tests/internal/child"
 )
 
 // balancer is one that the document configures.
@@ -15,7 +17,7 @@ type balancer struct {
 	// listen is the part of the block that says where it listens, and local what
 	// keeps it on this machine.
 	listen, local string
-	start         func(t *testing.T, folder, config string) *process
+	start         func(t *testing.T, folder, config string) *child.Process
 	timeouts      []string // those that hold for a quiet connection
 }
 
@@ -35,8 +37,8 @@ var balancers = []balancer{
 			return replaced(t, plain, section(t, plain, "backend gateways", ""), affinity)
 		},
 		listen: "bind :" + listening, local: "bind 127.0.0.1:PORT",
-		start: func(t *testing.T, folder, config string) *process {
-			return launch(t, nil, "haproxy", "-db", "-f", write(t, folder, "haproxy.cfg", config))
+		start: func(t *testing.T, folder, config string) *child.Process {
+			return child.Start(t, nil, "haproxy", "-db", "-f", write(t, folder, "haproxy.cfg", config))
 		},
 		timeouts: []string{"timeout client", "timeout server", "timeout tunnel"},
 	},
@@ -46,9 +48,9 @@ var balancers = []balancer{
 			return replaced(t, plain, "\t\tlb_policy least_conn\n", affinity)
 		},
 		listen: ":" + listening + " {", local: "http://127.0.0.1:PORT {",
-		start: func(t *testing.T, folder, config string) *process {
+		start: func(t *testing.T, folder, config string) *child.Process {
 			env := []string{"HOME=" + folder, "XDG_DATA_HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "CADDY_ADMIN=unix/" + filepath.Join(folder, "admin.sock")}
-			return launch(t, env, "caddy", "run", "--adapter", "caddyfile", "--config", write(t, folder, "Caddyfile", config))
+			return child.Start(t, env, "caddy", "run", "--adapter", "caddyfile", "--config", write(t, folder, "Caddyfile", config))
 		},
 	},
 }
@@ -71,9 +73,9 @@ http {
 }
 `
 
-func startNginx(t *testing.T, folder, config string) *process {
+func startNginx(t *testing.T, folder, config string) *child.Process {
 	write(t, folder, "gateways.conf", config)
-	return launch(t, nil, "nginx", "-e", "stderr", "-p", folder, "-c", write(t, folder, "nginx.conf", nginxFrame))
+	return child.Start(t, nil, "nginx", "-e", "stderr", "-p", folder, "-c", write(t, folder, "nginx.conf", nginxFrame))
 }
 
 func write(t *testing.T, folder, name, text string) string {
@@ -91,9 +93,9 @@ func (b balancer) run(t *testing.T, config string, first, second *gateway) strin
 	t.Helper()
 	config = replaced(t, config, gateways[0], first.addr)
 	config = replaced(t, config, gateways[1], second.addr)
-	return onFreePort(t, func(port string) (string, bool) {
+	return child.OnFreePort(t, func(port string) (string, bool) {
 		config := replaced(t, config, b.listen, replaced(t, b.local, "PORT", port))
 		addr := "127.0.0.1:" + port
-		return addr, b.start(t, t.TempDir(), config).listens(t, addr)
+		return addr, b.start(t, t.TempDir(), config).Listens(addr)
 	})
 }

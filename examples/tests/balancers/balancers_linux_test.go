@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"forge.lthn.ai/core/go-ws/examples/tests/internal/child"
 )
 
 // each runs a test with each balancer's configuration, with affinity and without.
@@ -75,7 +77,7 @@ func TestClientsGoToTheOtherGatewayWhenOneDies(t *testing.T) {
 		first, second := pair(t)
 		addr := b.run(t, config, first, second)
 		onFirst, onSecond, visitors := visit(t, addr, first, second)
-		first.kill()
+		first.Kill()
 		onFirst.closed()
 		// With all the cookies that it has of the dead one.
 		again := visitors[0].dial(t, addr)
@@ -91,7 +93,7 @@ func TestADrainingGatewayTellsItsClientsToComeBack(t *testing.T) {
 		first, second := pair(t)
 		addr := b.run(t, config, first, second)
 		_, onSecond, visitors := visit(t, addr, first, second)
-		second.stop(t)
+		second.Terminate()
 		end := onSecond.closed()
 		var hint struct {
 			Reason           string
@@ -100,11 +102,7 @@ func TestADrainingGatewayTellsItsClientsToComeBack(t *testing.T) {
 		if err := json.Unmarshal([]byte(end.Reason), &hint); end.Code != 1012 || err != nil || hint.ReconnectAfterMs == nil {
 			t.Errorf("got close %d %q, want 1012 with a hint when to come back", end.Code, end.Reason)
 		}
-		select {
-		case <-second.exited:
-		case <-time.After(bound):
-			t.Fatal("the gateway does not end")
-		}
+		second.Ends(0)
 		again := visitors[1].dial(t, addr)
 		again.join("news")
 		first.publish(t, "news", "after the deploy")
@@ -170,11 +168,11 @@ func TestTimeoutsAreLongerThanTheHeartbeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := launch(t, nil, binary, "-h")
-	<-p.exited
-	found := regexp.MustCompile(`(?s)-pong-timeout.*?\(default ([0-9ms]+)\)`).FindStringSubmatch(p.output())
+	p := child.Start(t, nil, binary, "-h")
+	<-p.Exited
+	found := regexp.MustCompile(`(?s)-pong-timeout.*?\(default ([0-9ms]+)\)`).FindStringSubmatch(p.Output())
 	if found == nil {
-		t.Fatalf("the gateway does not say its -pong-timeout: %s", p.output())
+		t.Fatalf("the gateway does not say its -pong-timeout: %s", p.Output())
 	}
 	silent, err := time.ParseDuration(found[1])
 	if err != nil {

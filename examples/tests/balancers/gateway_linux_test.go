@@ -5,26 +5,23 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"forge.lthn.ai/core/go-ws/examples/tests/internal/child"
 )
 
 // gateway is a hub in a process of its own.
 type gateway struct {
-	*process
+	*child.Process
 	addr string
 }
 
 // pair starts two gateways which Redis joins.
 func pair(t *testing.T, args ...string) (first, second *gateway) {
 	t.Helper()
-	redis := onFreePort(t, func(port string) (string, bool) {
-		p := launch(t, nil, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no")
-		_, ready := p.says(t, "Ready to accept connections")
-		return "redis://127.0.0.1:" + port, ready
-	})
-	args = append([]string{"-addr", "127.0.0.1:0", "-backplane", "redis", "-redis-url", redis, "-trusted-proxies", "127.0.0.1", "-log-level", "warn", "-ready-needs-backplane"}, args...)
+	_, addr := child.Redis(t)
+	args = append([]string{"-addr", "127.0.0.1:0", "-backplane", "redis", "-redis-url", "redis://" + addr, "-trusted-proxies", "127.0.0.1", "-log-level", "warn", "-ready-needs-backplane"}, args...)
 	return startGateway(t, args), startGateway(t, args)
 }
 
@@ -34,17 +31,12 @@ func startGateway(t *testing.T, args []string) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{process: launch(t, nil, binary, args...)}
-	const word = "listening on http://"
-	said, ok := g.says(t, word)
-	for ok && !strings.Contains(said[strings.Index(said, word):], "\n") {
-		said, ok = g.says(t, "\n")
+	g := &gateway{Process: child.Start(t, nil, binary, args...)}
+	addr, listens := g.Line("listening on http://")
+	if !listens {
+		t.Fatal("the gateway has ended")
 	}
-	if !ok {
-		t.Fatalf("the gateway has ended: %s", said)
-	}
-	_, rest, _ := strings.Cut(said, word)
-	g.addr, _, _ = strings.Cut(rest, "\n")
+	g.addr = addr
 	g.ready(t)
 	return g
 }
@@ -100,13 +92,5 @@ func (g *gateway) publish(t *testing.T, channel, text string) {
 	defer answer.Body.Close()
 	if said, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
 		t.Fatalf("POST /publish: got %d %s, want 200", answer.StatusCode, said)
-	}
-}
-
-// stop ends the gateway as a service manager does.
-func (g *gateway) stop(t *testing.T) {
-	t.Helper()
-	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
 	}
 }
