@@ -237,6 +237,53 @@ func TestAMasterThatBecomesAReplicaIsLeft(t *testing.T) {
 	r.await(t, "a delivery", func() bool { return r.has("c:x", "1") })
 }
 
+// A server may confirm what it never delivers. Without a message that has come
+// back a connection is not taken for one that works.
+func TestAConnectionThatIsDeafIsNotRestored(t *testing.T) {
+	// Subscriptions go to one server, publications to another.
+	ears, mouth := redistest.Start(t), redistest.Start(t)
+	var mu sync.Mutex
+	dials := 0
+	again := make(chan struct{})
+	client := redis.NewClient(&redis.Options{
+		Addr: ears.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			dials++
+			switch dials {
+			case 2: // once subscriptions are confirmed
+				addr = mouth.Addr()
+			case 4:
+				close(again)
+			}
+			mu.Unlock()
+			var d net.Dialer
+			return d.DialContext(ctx, network, addr)
+		},
+	})
+	t.Cleanup(func() { client.Close() })
+	b, r := newBackplane(t, redisbp.Config{Client: client, ProbeInterval: 100 * time.Millisecond}), newReceiver()
+	if err := b.Start(t.Context(), r); err != nil {
+		t.Fatalf("Start: got %v, want nil", err)
+	}
+	select {
+	case <-again: // it has given up twice
+	case <-time.After(hang):
+		t.Fatalf("got no new connection in %v, want some in the place of one that is deaf", hang)
+	}
+	r.mu.Lock()
+	restored := r.restored
+	r.mu.Unlock()
+	if restored > 0 {
+		t.Errorf("while nothing comes back: got Restored %d times, want never", restored)
+	}
+	mouth.Kill()
+	r.await(t, "Restored when publications come back", func() bool { return r.restored > 0 })
+	subscribe(t, b, "c:x")
+	publish(t, b, "c:x", "1")
+	r.await(t, "a delivery", func() bool { return r.has("c:x", "1") })
+}
+
 // One node of a Cluster is silent: what lives on the others goes on.
 func TestASilentNodeHoldsUpNoOther(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0, 2*hang)

@@ -268,6 +268,20 @@ func TestAClustersMasterIsKilled(t *testing.T) {
 	run.finish("failover")
 }
 
+// With ordinary pub/sub all of a hub's messages pass one master of the Cluster.
+func TestAClusterWithoutShardingLosesItsMaster(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 1, deadAfter)
+	run := newFleet(t, redisbp.Config{URL: cluster.URL(), NoSharding: true})
+	span := run.Begin("failover")
+	old := cluster.Owner("ws:")
+	old.Kill()
+	run.bitten()
+	t.Logf("flows again after %v", span.End())
+	old.Restart()
+	run.Flow()
+	run.finish("failover")
+}
+
 // What was on its way to the master when it froze it hands to its successor when
 // it wakes up: publications whose outcome was not known arrive late.
 func TestAClustersMasterFreezes(t *testing.T) {

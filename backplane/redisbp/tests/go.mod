@@ -3,6 +3,7 @@ module forge.lthn.ai/core/go-ws/backplane/redisbp/tests
 go 1.26.0
 
 require (
+	forge.lthn.ai/core/go-ws/backplane v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/redisbp v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/tests v0.0.0
 	forge.lthn.ai/core/go-ws/hub v0.0.0

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +45,9 @@ func StartCluster(t testing.TB, masters, replicas int, nodeTimeout time.Duration
 	for i, client := range clients {
 		do(client, "cluster", "set-config-epoch", i+1)
 		if i < masters {
-			do(client, "cluster", "addslotsrange", i*slots/masters, (i+1)*slots/masters-1)
+			if err := client.ClusterAddSlotsRange(ctx, i*slots/masters, (i+1)*slots/masters-1).Err(); err != nil {
+				t.Fatalf("redistest: giving slots to a master: %v", err)
+			}
 		}
 		host, port, err := net.SplitHostPort(c.Nodes[0].Addr())
 		if err != nil {
@@ -76,12 +77,12 @@ func (c *Cluster) await(ctx context.Context, client *redis.Client, masters int, 
 		if clusterInfo(ctx, client, "cluster_state") != "ok" || clusterInfo(ctx, client, "cluster_slots_ok") != fmt.Sprint(slots) {
 			return false
 		}
-		shards, err := client.ClusterShards(ctx).Result()
-		if err != nil || len(shards) != masters {
+		ranges, err := client.ClusterSlots(ctx).Result()
+		if err != nil || len(ranges) != masters {
 			return false
 		}
-		for _, s := range shards {
-			if len(s.Nodes) != len(c.Nodes)/masters {
+		for _, r := range ranges {
+			if len(r.Nodes) != len(c.Nodes)/masters {
 				return false
 			}
 		}
@@ -143,32 +144,22 @@ func (c *Cluster) Owner(key string) *Server {
 		if err != nil {
 			c.t.Fatalf("redistest: %v", err)
 		}
-		shards, err := client.ClusterShards(ctx).Result()
+		ranges, err := client.ClusterSlots(ctx).Result()
 		if err != nil {
 			c.t.Fatalf("redistest: %v", err)
 		}
-		for _, shard := range shards {
-			if owner := c.master(shard, slot); owner != nil {
-				return owner
+		for _, r := range ranges {
+			if int64(r.Start) > slot || slot > int64(r.End) {
+				continue
+			}
+			for _, s := range c.Nodes {
+				if s.Addr() == r.Nodes[0].Addr { // the master
+					return s
+				}
 			}
 		}
 	}
 	c.t.Fatalf("redistest: nobody serves the slot of %q", key)
-	return nil
-}
-
-// master is the one of a shard, if the slot is the shard's.
-func (c *Cluster) master(shard redis.ClusterShard, slot int64) *Server {
-	if !slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= slot && slot <= r.End }) {
-		return nil
-	}
-	for _, node := range shard.Nodes {
-		for _, s := range c.Nodes {
-			if node.Role == "master" && int64(s.port) == node.Port {
-				return s
-			}
-		}
-	}
 	return nil
 }
 
