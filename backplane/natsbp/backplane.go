@@ -79,7 +79,7 @@ func New(cfg Config) (*Backplane, error) {
 	b.probing.Store(cfg.ProbeInterval > 0)
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.out.init()
-	b.in.init()
+	b.in.init(cfg.PendingMessages)
 	b.refusals.init()
 	switch {
 	case cfg.Conn == nil:

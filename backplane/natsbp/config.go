@@ -56,7 +56,8 @@ type Config struct {
 	// PendingMessages and PendingBytes bound the publications that have come in
 	// and not been handed to the hub yet: 65,536 and 64 MiB by default. What
 	// comes when they are full is dropped, counted in Stats, and reported by
-	// Disrupted. (Another 16,384 messages may wait within the client.)
+	// Disrupted. (As many messages again, 16,384 at most, may wait within the
+	// client.)
 	PendingMessages int
 	PendingBytes    int
 

@@ -25,7 +25,7 @@ type control struct {
 	asked time.Time          // when the server refused topics that it had before; zero: it did not
 	told  time.Time          // when an outage was logged last
 
-	refusals uint64 // that were looked at, of all there ever were
+	refusals mark // up to which they were looked at
 }
 
 const (
@@ -196,7 +196,7 @@ func (c *control) bring(s *session) {
 	b := c.b
 	downs := b.downs.Load()
 	// What the client has subscribed anew by itself may have been refused by now.
-	m := mark{number: c.refusals}
+	m := c.refusals
 	if err := c.subscribeAll(); err != nil {
 		c.away(err)
 		c.again(time.Second)
@@ -218,7 +218,7 @@ func (c *control) bring(s *session) {
 		return
 	}
 	refused := b.refusals.since(b.ctx, &m, s, true)
-	c.refusals = m.number
+	c.refusals = m
 	again := !c.asked.IsZero()
 	err := c.refuse(refused)
 	if err == nil {

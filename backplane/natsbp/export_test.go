@@ -18,6 +18,20 @@ const LongestSubject = maxPrefix + 1 + 3*maxTopic
 // ReconnectDelay is the wait between attempts.
 func ReconnectDelay(attempt int) time.Duration { return reconnectDelay(attempt) }
 
+// Waiting is how many publications wait for a turn.
+func Waiting(b *Backplane) int {
+	b.out.mu.Lock()
+	defer b.out.mu.Unlock()
+	return len(b.out.list)
+}
+
+// Silence is what decides that a probe has been away for too long. It returns what
+// is called at each tick.
+func Silence(sent time.Time, interval, patience time.Duration) (tick func(now time.Time) bool) {
+	s := silence{since: sent}
+	return func(now time.Time) bool { return s.tick(now, interval, patience) }
+}
+
 // NewSession begins one on the connection that there is, and returns what waits
 // until the server has worked through what was written in it.
 func NewSession(nc *nats.Conn) (flush func(patience time.Duration) error) {

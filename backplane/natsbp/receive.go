@@ -10,8 +10,9 @@ import (
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
-// fromClient is how many messages wait in the client, for the reader to take
-// them. It is always near; the queue behind it is what is bounded by settings.
+// fromClient is how many messages may wait in the client, for the reader to take
+// them, and no more than PendingMessages. The reader is always near: the queue
+// behind it is where they wait.
 const fromClient = 16 << 10
 
 // messageOverhead is what a message costs beside its subject and data: the
@@ -40,8 +41,8 @@ type inbound struct {
 	slow   map[*nats.Subscription]int // what they have dropped, as counted
 }
 
-func (in *inbound) init() {
-	in.messages = make(chan *nats.Msg, fromClient)
+func (in *inbound) init(pending int) {
+	in.messages = make(chan *nats.Msg, min(fromClient, pending))
 	in.wake = make(chan struct{}, 1)
 	in.losing = make(chan struct{}, 1)
 	in.slow = make(map[*nats.Subscription]int)

@@ -31,11 +31,12 @@ const (
 // keptRefusals are remembered, so that a round trip finds its own among them.
 const keptRefusals = 4096
 
-// handlerPatience bounds the wait for the error handler, limitPatience where
-// there may be nothing to wait for.
+// handlerPatience bounds the wait for the error handler, which is called for
+// sure, on a goroutine of the client's; limitPatience is for where there may be
+// nothing to wait for.
 const (
-	handlerPatience = time.Second
-	limitPatience   = 250 * time.Millisecond
+	handlerPatience = 10 * time.Second
+	limitPatience   = time.Second
 )
 
 type refusal struct {
@@ -112,12 +113,16 @@ func (r *refusals) since(ctx context.Context, m *mark, s *session, joining bool)
 	case joining && errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
 		// Always the same value, which may be of long ago. A connection that
 		// was once refused subscriptions for their number is slow at others.
-		r.wait(ctx, s, limitPatience, func() bool { return r.number > m.number })
+		patience := limitPatience
+		if !same(last, m.last) {
+			patience = handlerPatience
+		}
+		r.wait(ctx, s, patience, func() bool { return r.number > m.number })
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	fresh := min(int(r.number-m.number), len(r.list))
-	m.number = r.number
+	m.number, m.last = r.number, last
 	return slices.Clone(r.list[len(r.list)-fresh:])
 }
 

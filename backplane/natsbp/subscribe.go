@@ -202,7 +202,7 @@ func (c *control) serve(requests []*request) {
 	refused := refusedSince(nil)
 	if err == nil {
 		refused = b.refusals.since(b.ctx, &m, s, true)
-		c.refusals = m.number
+		c.refusals = m
 		err = refused.limit()
 	}
 	for _, r := range joins {

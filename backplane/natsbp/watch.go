@@ -19,13 +19,27 @@ type watch struct {
 	status chan nats.Status
 
 	// The probe.
-	arrived uint64    // what had come in at the last tick
-	probeAt time.Time // when the probe was sent that has not come back; zero: none
+	arrived uint64 // what had come in at the last tick
+	silence silence
 
 	// What was dropped.
 	reported uint64
 	losing   bool // the hub was told Disrupted for it, and not Restored since
 	retrying atomic.Bool
+}
+
+// silence is how long a probe has not come back. It counts ticks beside time: of
+// time in which this process did not run, since its machine was stopped or gave
+// the cores to others, the connection is not to blame.
+type silence struct {
+	since time.Time // when the probe was sent; zero: there is none
+	ticks int
+}
+
+// tick reports whether the probe has been away for the patience.
+func (s *silence) tick(now time.Time, interval, patience time.Duration) bool {
+	s.ticks++
+	return now.Sub(s.since) >= patience && time.Duration(s.ticks)*interval >= patience
 }
 
 // attachment is a new connection.
@@ -161,7 +175,7 @@ func (w *watch) begin(s *session) {
 	b.session = s
 	b.mu.Unlock()
 	b.sessions.Add(1)
-	w.arrived, w.probeAt = b.in.arrived.Load(), time.Time{}
+	w.arrived, w.silence = b.in.arrived.Load(), silence{}
 }
 
 // look is what is done at every tick.
@@ -185,12 +199,12 @@ func (w *watch) probe(s *session) {
 	arrived := b.in.arrived.Load()
 	switch {
 	case arrived != w.arrived:
-		w.arrived, w.probeAt = arrived, time.Time{}
-	case w.probeAt.IsZero():
-		w.probeAt = time.Now()
+		w.arrived, w.silence = arrived, silence{}
+	case w.silence.since.IsZero():
+		w.silence.since = time.Now()
 		b.sendProbe(s)
-	case time.Since(w.probeAt) >= b.cfg.ProbeTimeout:
-		w.probeAt = time.Time{}
+	case w.silence.tick(time.Now(), b.cfg.ProbeInterval, b.cfg.ProbeTimeout):
+		w.silence = silence{}
 		w.down(fmt.Errorf("nothing came in for %v, a probe neither: connecting anew", b.cfg.ProbeTimeout))
 		w.reconnect(s.nc)
 	}
