@@ -12,15 +12,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
 // Each goroutine waits for its result and publishes the next one.
 func BenchmarkPublish(b *testing.B) {
-	s := startServer(b, server.Options{})
+	s := natstest.Start(b, server.Options{})
 	for _, goroutines := range []int{1, 64, 512} {
 		b.Run(fmt.Sprintf("goroutines=%d", goroutines), func(b *testing.B) {
-			m := connected(b, natsbp.Config{URL: urlOf(address(s))})
+			m := connected(b, natsbp.Config{URL: natstest.URL(natstest.Addr(s))})
 			p := hub.Publication{Topic: "c:bench", ID: "1", Envelope: make([]byte, 256)}
 			var left atomic.Int64
 			left.Store(int64(b.N))
@@ -45,13 +46,13 @@ func BenchmarkPublish(b *testing.B) {
 
 // The time from Publish at one backplane to Deliver at another.
 func BenchmarkLatency(b *testing.B) {
-	s := startServer(b, server.Options{})
+	s := natstest.Start(b, server.Options{})
 	arrived := make(chan struct{}, 1)
-	sub := newMember(b, natsbp.Config{URL: urlOf(address(s))})
+	sub := newMember(b, natsbp.Config{URL: natstest.URL(natstest.Addr(s))})
 	sub.on("c:bench", func() { arrived <- struct{}{} })
 	sub.start()
 	sub.join("c:bench")
-	pub := connected(b, natsbp.Config{URL: urlOf(address(s))})
+	pub := connected(b, natsbp.Config{URL: natstest.URL(natstest.Addr(s))})
 	p := hub.Publication{Topic: "c:bench", ID: "1", Envelope: make([]byte, 256)}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -65,7 +66,7 @@ func BenchmarkLatency(b *testing.B) {
 // 10,000 channels joined by the hub's batches of 512, and in one call; and what
 // one of them costs in memory.
 func BenchmarkSubscribe(b *testing.B) {
-	s := startServer(b, server.Options{})
+	s := natstest.Start(b, server.Options{})
 	const many = 10_000
 	topics := make([]hub.Topic, many)
 	for i := range topics {
@@ -76,7 +77,7 @@ func BenchmarkSubscribe(b *testing.B) {
 			var took time.Duration
 			var bytes uint64
 			for range b.N {
-				m := connected(b, natsbp.Config{URL: urlOf(address(s))})
+				m := connected(b, natsbp.Config{URL: natstest.URL(natstest.Addr(s))})
 				before := heap()
 				start := time.Now()
 				for i := 0; i < many; i += batch {

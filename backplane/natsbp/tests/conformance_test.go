@@ -3,29 +3,30 @@ package tests
 import (
 	"fmt"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
 )
 
-// brokerGoroutine tells the embedded servers' and the proxies' goroutines from
-// the adapter's.
-func brokerGoroutine(stack string) bool {
-	return strings.Contains(stack, "nats-server/") || strings.Contains(stack, "/netfault.")
-}
+// silence is the ProbeTimeout of tests in which a connection falls silent.
+const silence = 2 * time.Second
 
-// mustNew makes a backplane whose probes are quick.
+// mustNew makes a backplane that probes often. Unless the test is about silence no
+// probe is given up, however slow the machine is.
 func mustNew(t testing.TB, cfg natsbp.Config) *natsbp.Backplane {
 	t.Helper()
 	if cfg.ProbeInterval == 0 {
-		cfg.ProbeInterval, cfg.ProbeTimeout = 200*time.Millisecond, 2*time.Second
+		cfg.ProbeInterval = 200 * time.Millisecond
+	}
+	if cfg.ProbeTimeout == 0 {
+		cfg.ProbeTimeout = natstest.Hang
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -77,12 +78,12 @@ func failSome(_ testing.TB, topics []hub.Topic) (failed []hub.Topic) {
 // stoppedServer breaks by stopping the server, and heals by starting it again on
 // the same port.
 func stoppedServer(t testing.TB) hubtest.BackplaneHarness {
-	s := startServer(t, withForbidden(server.Options{}))
-	at, on := address(s), port(s)
+	s := natstest.Start(t, withForbidden(server.Options{}))
+	at, on := natstest.Addr(s), natstest.Port(s)
 	return hubtest.BackplaneHarness{
-		New:      func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: urlOf(forbidding + at)}) },
-		Break:    func(testing.TB) { stopServer(s) },
-		Heal:     func(testing.TB) { s = startServer(t, withForbidden(server.Options{Port: on})) },
+		New:      func(t testing.TB) hub.Backplane { return mustNew(t, natsbp.Config{URL: natstest.URL(forbidding + at)}) },
+		Break:    func(testing.TB) { natstest.Stop(s) },
+		Heal:     func(testing.TB) { s = natstest.Start(t, withForbidden(server.Options{Port: on})) },
 		FailSome: failSome,
 		FailNone: func(t testing.TB) {
 			o := &server.Options{Host: "127.0.0.1", Port: on, NoLog: true, NoSigs: true, Users: restricted("ws.c:nothing")}
@@ -91,12 +92,15 @@ func stoppedServer(t testing.TB) hubtest.BackplaneHarness {
 			}
 		},
 		Features:       features,
-		OtherGoroutine: brokerGoroutine,
+		OtherGoroutine: natstest.Goroutine,
 	}
 }
 
 // fault breaks a proxy and mends it.
-type fault struct{ on, off func(*netfault.Proxy) }
+type fault struct {
+	on, off func(*netfault.Proxy)
+	silence time.Duration // the ProbeTimeout, where nothing else finds the fault
+}
 
 var refuse = fault{
 	on:  func(p *netfault.Proxy) { p.RefuseNew(true); p.Reset() },
@@ -104,34 +108,34 @@ var refuse = fault{
 }
 
 func freeze(m netfault.Mode) fault {
-	return fault{on: func(p *netfault.Proxy) { p.Freeze(m) }, off: (*netfault.Proxy).Thaw}
+	return fault{on: func(p *netfault.Proxy) { p.Freeze(m) }, off: (*netfault.Proxy).Thaw, silence: silence}
 }
 
 func behindProxy(t testing.TB, f fault) hubtest.BackplaneHarness {
-	return behind(startProxy(t, address(startServer(t, withForbidden(server.Options{})))), f)
+	return behind(natstest.Proxy(t, natstest.Addr(natstest.Start(t, withForbidden(server.Options{})))), f)
 }
 
 func behind(p *netfault.Proxy, f fault) hubtest.BackplaneHarness {
 	return hubtest.BackplaneHarness{
 		New: func(t testing.TB) hub.Backplane {
-			return mustNew(t, natsbp.Config{URL: urlOf(forbidding + p.Addr())})
+			return mustNew(t, natsbp.Config{URL: natstest.URL(forbidding + p.Addr()), ProbeTimeout: f.silence})
 		},
 		Break:          func(testing.TB) { f.on(p) },
 		Heal:           func(testing.TB) { f.off(p) },
 		FailSome:       failSome,
 		Features:       features,
-		OtherGoroutine: brokerGoroutine,
+		OtherGoroutine: natstest.Goroutine,
 	}
 }
 
 // threeServers gives each member another server; the client learns the others.
 func threeServers(t testing.TB) hubtest.BackplaneHarness {
-	nodes := startCluster(t, withForbidden)
+	nodes := natstest.StartCluster(t, withForbidden).Nodes
 	members := 0
 	each := func(do func(*netfault.Proxy)) func(testing.TB) {
 		return func(testing.TB) {
 			for _, n := range nodes {
-				do(n.proxy)
+				do(n.Proxy)
 			}
 		}
 	}
@@ -140,12 +144,12 @@ func threeServers(t testing.TB) hubtest.BackplaneHarness {
 	return hubtest.BackplaneHarness{
 		New: func(t testing.TB) hub.Backplane {
 			members++
-			return mustNew(t, natsbp.Config{URL: urlOf(forbidding + nodes[members%len(nodes)].proxy.Addr())})
+			return mustNew(t, natsbp.Config{URL: natstest.URL(forbidding + nodes[members%len(nodes)].Proxy.Addr())})
 		},
 		Break:          each(refuse.on),
 		Heal:           each(refuse.off),
 		FailSome:       failSome,
 		Features:       cluster,
-		OtherGoroutine: brokerGoroutine,
+		OtherGoroutine: natstest.Goroutine,
 	}
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
 )
 
 func TestSettingsOfAProgramsConnectionAreChecked(t *testing.T) {
-	at := address(startServer(t, server.Options{}))
+	at := natstest.Addr(natstest.Start(t, server.Options{}))
 	for want, option := range map[string]nats.Option{
 		"nats.NoEcho":           nats.NoEcho(),
 		"nats.MaxReconnects(3)": nats.MaxReconnects(3),
@@ -35,7 +36,7 @@ func TestSettingsOfAProgramsConnectionAreChecked(t *testing.T) {
 	} else if err := b.Close(); err != nil {
 		t.Errorf("Close: got %v, want nil", err)
 	}
-	if _, err := natsbp.New(natsbp.Config{Conn: connect(t, at), URL: urlOf(at)}); err == nil {
+	if _, err := natsbp.New(natsbp.Config{Conn: connect(t, at), URL: natstest.URL(at)}); err == nil {
 		t.Error("New with Conn and URL: got nil, want an error")
 	}
 	closed := connect(t, at)
@@ -47,7 +48,7 @@ func TestSettingsOfAProgramsConnectionAreChecked(t *testing.T) {
 
 // The suite, on connections that a program made.
 func TestConformanceOfAProgramsConnection(t *testing.T) {
-	p := startProxy(t, address(startServer(t, withForbidden(server.Options{}))))
+	p := natstest.Proxy(t, natstest.Addr(natstest.Start(t, withForbidden(server.Options{}))))
 	h := behind(p, refuse)
 	h.New = func(t testing.TB) hub.Backplane {
 		// RetryOnFailedConnect: members are made while there is no server too.
@@ -59,15 +60,15 @@ func TestConformanceOfAProgramsConnection(t *testing.T) {
 }
 
 func TestAProgramsConnectionThatFallsSilentIsMadeAnew(t *testing.T) {
-	s := startServer(t, server.Options{})
+	s := natstest.Start(t, server.Options{})
 	for name, mode := range map[string]netfault.Mode{"Swallow": netfault.Swallow, "Hold": netfault.Hold} {
 		t.Run(name, func(t *testing.T) {
-			p := startProxy(t, address(s))
-			m := connected(t, natsbp.Config{Conn: connect(t, p.Addr(), nats.Timeout(time.Second))})
+			p := natstest.Proxy(t, natstest.Addr(s))
+			m := connected(t, natsbp.Config{Conn: connect(t, p.Addr(), nats.Timeout(time.Second), nats.RetryOnFailedConnect(true)), ProbeTimeout: silence})
 			m.join("c:x")
 			p.Freeze(mode)
 			m.await("Disrupted", func(m *member) bool { return m.disrupted > 0 })
-			if err := m.try(within(t, hang), "c:x", "1"); !errors.Is(err, hub.ErrUnavailable) {
+			if err := m.try(within(t, natstest.Hang), "c:x", "1"); !errors.Is(err, hub.ErrUnavailable) {
 				t.Errorf("Publish: got %v, want %v", err, hub.ErrUnavailable)
 			}
 			p.Thaw()
@@ -81,9 +82,9 @@ func TestAProgramsConnectionThatFallsSilentIsMadeAnew(t *testing.T) {
 // Close leaves the connection to the program, without subscriptions, and its
 // error handler goes on.
 func TestAProgramsConnectionStaysItsOwn(t *testing.T) {
-	s := startServer(t, server.Options{})
+	s := natstest.Start(t, server.Options{})
 	var errs atomic.Int64
-	nc := connect(t, address(s), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { errs.Add(1) }))
+	nc := connect(t, natstest.Addr(s), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { errs.Add(1) }))
 	before := nc.NumSubscriptions()
 	m := connected(t, natsbp.Config{Conn: nc})
 	m.join("c:x", "c:y")
@@ -99,7 +100,12 @@ func TestAProgramsConnectionStaysItsOwn(t *testing.T) {
 		if err := nc.Publish("elsewhere", nil); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "a call of the program's error handler", func() bool { return errs.Load() > had })
+		natstest.Eventually(t, "a call of the program's error handler", func() error {
+			if errs.Load() == had {
+				return errors.New("none")
+			}
+			return nil
+		})
 		if err := sub.Unsubscribe(); err != nil {
 			t.Fatal(err)
 		}
@@ -122,15 +128,15 @@ func TestAProgramsConnectionStaysItsOwn(t *testing.T) {
 
 // The program closes it too early.
 func TestAProgramsConnectionThatIsClosedIsUnavailable(t *testing.T) {
-	nc := connect(t, address(startServer(t, server.Options{})))
+	nc := connect(t, natstest.Addr(natstest.Start(t, server.Options{})))
 	m := connected(t, natsbp.Config{Conn: nc})
 	m.join("c:x")
 	nc.Close()
 	m.await("Disrupted", func(m *member) bool { return m.disrupted > 0 })
-	if err := m.try(within(t, hang), "c:x", "1"); err == nil {
+	if err := m.try(within(t, natstest.Hang), "c:x", "1"); err == nil {
 		t.Error("Publish: got nil, want an error")
 	}
-	if err := m.Unsubscribe(within(t, hang), "c:x"); err != nil {
+	if err := m.Unsubscribe(within(t, natstest.Hang), "c:x"); err != nil {
 		t.Errorf("Unsubscribe: got %v, want nil", err)
 	}
 }

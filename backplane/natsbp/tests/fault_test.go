@@ -8,25 +8,29 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
 	"forge.lthn.ai/core/go-ws/backplane/tests/traffic"
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
 // busy runs bare members, so that what comes twice is seen.
-func busy(t *testing.T, address func(member int) string) *traffic.Run {
+// address names each one's server, silence is the ProbeTimeout.
+func busy(t *testing.T, silence time.Duration, address func(member int) string) *traffic.Run {
 	t.Helper()
 	members := 0
 	return traffic.Start(t, traffic.Config{
 		Bare:    true,
 		Members: 3,
 		New: func(t testing.TB) hub.Backplane {
-			b := mustNew(t, natsbp.Config{URL: urlOf(address(members))})
+			b := mustNew(t, natsbp.Config{URL: natstest.URL(address(members)), ProbeTimeout: silence})
 			members++
 			return b
 		},
 		// A freeze that holds what was sent lets go of it later.
 		LateAfterError: true,
+		// A publish that waits for a core is no failure; the connection's end ends it.
+		PublishTimeout: natstest.Hang,
 	})
 }
 
@@ -43,14 +47,14 @@ func bitten(r *traffic.Run, times int) {
 }
 
 func TestARestartedServerLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
-	s := startServer(t, server.Options{})
-	at, on := address(s), port(s)
-	run := busy(t, func(int) string { return at })
+	s := natstest.Start(t, server.Options{})
+	at, on := natstest.Addr(s), natstest.Port(s)
+	run := busy(t, natstest.Hang, func(int) string { return at })
 	for round := range 3 {
 		away := run.Begin("server restarted")
-		stopServer(s)
+		natstest.Stop(s)
 		bitten(run, round+1)
-		s = startServer(t, server.Options{Port: on})
+		s = natstest.Start(t, server.Options{Port: on})
 		t.Logf("everything flowed again %v after the server was back", away.End())
 	}
 	report := run.Stop()
@@ -61,16 +65,16 @@ func TestARestartedServerLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
 }
 
 func TestABrokenConnectionLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
-	for name, f := range map[string]struct{ on, off func(*netfault.Proxy) }{
-		"Cut":     {func(p *netfault.Proxy) { p.Cut() }, func(*netfault.Proxy) {}},
-		"Reset":   {func(p *netfault.Proxy) { p.Reset() }, func(*netfault.Proxy) {}},
+	for name, f := range map[string]fault{
+		"Cut":     {on: func(p *netfault.Proxy) { p.Cut() }, off: func(*netfault.Proxy) {}},
+		"Reset":   {on: func(p *netfault.Proxy) { p.Reset() }, off: func(*netfault.Proxy) {}},
 		"Refused": refuse,
 		"Frozen":  freeze(netfault.Swallow),
 		"Held":    freeze(netfault.Hold),
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := startProxy(t, address(startServer(t, server.Options{})))
-			run := busy(t, func(int) string { return p.Addr() })
+			p := natstest.Proxy(t, natstest.Addr(natstest.Start(t, server.Options{})))
+			run := busy(t, f.silence, func(int) string { return p.Addr() })
 			for round := range 2 {
 				away := run.Begin(name)
 				f.on(p)
@@ -87,8 +91,8 @@ func TestABrokenConnectionLosesOnlyWhatWasPublishedMeanwhile(t *testing.T) {
 
 // A connection that is slow, but well, is left alone.
 func TestASlowConnectionLosesNothing(t *testing.T) {
-	p := startProxy(t, address(startServer(t, server.Options{})))
-	run := busy(t, func(int) string { return p.Addr() })
+	p := natstest.Proxy(t, natstest.Addr(natstest.Start(t, server.Options{})))
+	run := busy(t, natstest.Hang, func(int) string { return p.Addr() })
 	p.Delay(100 * time.Millisecond)
 	run.Flow()
 	run.Flow()
@@ -102,24 +106,32 @@ func TestASlowConnectionLosesNothing(t *testing.T) {
 	}
 }
 
-// Those on the node that stops go to another; the others notice nothing. With
-// hubs, since what is under way between the servers may come by both.
-func TestAStoppedNodeOfAClusterIsLeftForAnother(t *testing.T) {
-	nodes := startCluster(t, func(o server.Options) server.Options { return o })
+// onCluster runs hubs, each on another node, since what is under way between the
+// servers may come by both.
+func onCluster(t *testing.T) (*natstest.Cluster, *traffic.Run, []*natsbp.Backplane) {
+	t.Helper()
+	cluster := natstest.StartCluster(t, nil)
 	var all []*natsbp.Backplane
 	run := traffic.Start(t, traffic.Config{
-		Members: 3,
+		Members: len(cluster.Nodes),
 		New: func(t testing.TB) hub.Backplane {
-			b := mustNew(t, natsbp.Config{URL: urlOf(nodes[len(all)].proxy.Addr())})
+			b := mustNew(t, natsbp.Config{URL: natstest.URL(cluster.Nodes[len(all)].Proxy.Addr())})
 			all = append(all, b)
 			return b
 		},
+		PublishTimeout: natstest.Hang,
 	})
+	return cluster, run, all
+}
+
+// Those on the node that stops go to another; the others notice nothing.
+func TestAStoppedNodeOfAClusterIsLeftForAnother(t *testing.T) {
+	cluster, run, all := onCluster(t)
 	away := run.Begin("node stopped")
-	stopServer(nodes[0].Server)
+	natstest.Stop(cluster.Nodes[0].Server)
 	run.Until("the member of the stopped node on another", func() bool {
 		s := all[0].Stats()
-		return s.Sessions == 2 && s.Connected && s.Server != "node-0"
+		return s.Connected && s.Server != "node-0"
 	})
 	t.Logf("everything flowed again after %v", away.End())
 	for i, b := range all[1:] {
@@ -130,12 +142,38 @@ func TestAStoppedNodeOfAClusterIsLeftForAnother(t *testing.T) {
 	run.Stop().Check()
 }
 
+// All nodes are stopped and started again, one after the other, as for a new
+// version of the server: somebody is on each of them.
+func TestARollingRestartOfAClusterLosesOnlyWhatMoves(t *testing.T) {
+	cluster, run, all := onCluster(t)
+	for i, n := range cluster.Nodes {
+		name := n.Name()
+		before := all[i].Stats()
+		if before.Server != name || before.Sessions != 1 {
+			t.Fatalf("before %s is stopped: got %+v, want member %d there since the start", name, before, i)
+		}
+		away := run.Begin(name + " restarted")
+		natstest.Stop(n.Server)
+		run.Until("everybody on another node", func() bool {
+			for _, b := range all {
+				if s := b.Stats(); !s.Connected || s.Server == name {
+					return false
+				}
+			}
+			return true
+		})
+		cluster.Restart(i)
+		t.Logf("%s: everything flowed again after %v", name, away.End())
+	}
+	run.Stop().Check()
+}
+
 // Closing waits for nothing that only a silent server could end.
 func TestCloseIsPromptWhileTheServerIsSilent(t *testing.T) {
-	p := startProxy(t, address(startServer(t, server.Options{})))
-	silent := connected(t, natsbp.Config{URL: urlOf(p.Addr()), ProbeInterval: -1})
+	p := natstest.Proxy(t, natstest.Addr(natstest.Start(t, server.Options{})))
+	silent := connected(t, natsbp.Config{URL: natstest.URL(p.Addr()), ProbeInterval: -1})
 	p.Freeze(netfault.Swallow)
-	away := newMember(t, natsbp.Config{URL: urlOf(p.Addr())})
+	away := newMember(t, natsbp.Config{URL: natstest.URL(p.Addr())})
 	away.start()
 	for name, m := range map[string]*member{"connected": silent, "never connected": away} {
 		start := time.Now()

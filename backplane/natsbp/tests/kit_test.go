@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
@@ -63,7 +64,7 @@ func (m *member) Restored() {
 // await waits until the condition holds, which is called with m locked.
 func (m *member) await(what string, condition func(*member) bool) {
 	m.t.Helper()
-	timeout := time.NewTimer(hang)
+	timeout := time.NewTimer(natstest.Hang)
 	defer timeout.Stop()
 	for {
 		m.mu.Lock()
@@ -76,7 +77,7 @@ func (m *member) await(what string, condition func(*member) bool) {
 		select {
 		case <-changed:
 		case <-timeout.C:
-			m.t.Fatalf("got %s after %v, want %s", got, hang, what)
+			m.t.Fatalf("got %s after %v, want %s", got, natstest.Hang, what)
 		}
 	}
 }
@@ -149,14 +150,14 @@ func connected(t testing.TB, cfg natsbp.Config) *member {
 
 func (m *member) start() {
 	m.t.Helper()
-	if err := m.Start(within(m.t, hang), m); err != nil {
+	if err := m.Start(within(m.t, natstest.Hang), m); err != nil {
 		m.t.Fatalf("Start: got %v, want nil", err)
 	}
 }
 
 func (m *member) join(topics ...hub.Topic) {
 	m.t.Helper()
-	if err := m.Subscribe(within(m.t, hang), topics...); err != nil {
+	if err := m.Subscribe(within(m.t, natstest.Hang), topics...); err != nil {
 		m.t.Fatalf("Subscribe: got %v, want nil", err)
 	}
 }
@@ -169,7 +170,7 @@ func (m *member) try(ctx context.Context, topic hub.Topic, envelope string) erro
 func (m *member) publish(topic hub.Topic, envelopes ...string) {
 	m.t.Helper()
 	for _, e := range envelopes {
-		if err := m.try(within(m.t, hang), topic, e); err != nil {
+		if err := m.try(within(m.t, natstest.Hang), topic, e); err != nil {
 			m.t.Fatalf("Publish %.40q: got %v, want nil", e, err)
 		}
 	}

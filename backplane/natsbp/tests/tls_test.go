@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 )
 
 // certificate makes one for 127.0.0.1 that signs itself, and a file with it.
@@ -48,8 +49,8 @@ func certificate(t *testing.T) (cert tls.Certificate, file string) {
 func TestTLS(t *testing.T) {
 	cert, authority := certificate(t)
 	_, foreign := certificate(t)
-	s := startServer(t, server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, TLSTimeout: 5})
-	p := startProxy(t, address(s))
+	s := natstest.Start(t, server.Options{TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}}, TLSTimeout: natstest.Hang.Seconds()})
+	p := natstest.Proxy(t, natstest.Addr(s))
 	m := connected(t, natsbp.Config{URL: "tls://" + p.Addr(), Options: []nats.Option{nats.RootCAs(authority)}})
 	m.join("c:x")
 	p.Reset()
@@ -57,23 +58,15 @@ func TestTLS(t *testing.T) {
 	m.publish("c:x", "end")
 	m.arrives("c:x", "end")
 
-	wrong := newMember(t, natsbp.Config{URL: "tls://" + p.Addr(), Options: []nats.Option{nats.RootCAs(foreign)}})
-	if err := wrong.Start(within(t, hang), wrong); err == nil || !strings.Contains(err.Error(), "certificate") {
+	err := startRefused(t, natsbp.Config{URL: "tls://" + p.Addr(), Options: []nats.Option{nats.RootCAs(foreign)}})
+	if err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("Start with another authority: got %v, want an error that speaks of the certificate", err)
 	}
 }
 
 // A server in the program's own process needs no socket.
 func TestAServerWithinTheProcess(t *testing.T) {
-	s, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	defer stopServer(s)
-	if !s.ReadyForConnections(hang) {
-		t.Fatal("nats-server: not ready")
-	}
+	s := natstest.Start(t, server.Options{DontListen: true})
 	m := connected(t, natsbp.Config{Options: []nats.Option{nats.InProcessServer(s)}})
 	m.join("c:x")
 	m.publish("c:x", "end")

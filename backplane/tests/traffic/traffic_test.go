@@ -365,3 +365,27 @@ func TestALossBeforeLeavingIsFound(t *testing.T) {
 		j.wants("lost outside of all spans: got 2")
 	})
 }
+
+// Hubs are replaced one by one; one that had to drop something is found.
+func TestReplaceChecksThoseThatGo(t *testing.T) {
+	for _, sound := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			j := &judge{TB: t}
+			run, broker, links := fleet(j, traffic.Config{})
+			if !sound {
+				links[1].SetFaults(hubtest.BackplaneFaults{Deliver: hubtest.Duplicate})
+				run.Flow()
+			}
+			run.Replace(func() hub.Backplane { return broker.Join() })
+			if got := run.Members()[0].ID(); len(run.Members()) != 2 || got != 2 {
+				t.Errorf("got %d members, the first %d, want 2 and the first 2", len(run.Members()), got)
+			}
+			run.Stop().Check()
+			if sound {
+				j.wants("")
+			} else {
+				j.wants("hub 1: got")
+			}
+		})
+	}
+}

@@ -1,10 +1,13 @@
 package wrapped
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
 	"forge.lthn.ai/core/go-ws/backplane/tests/traffic"
 	"forge.lthn.ai/core/go-ws/hub"
@@ -20,10 +23,9 @@ func comingAndGoing(t *testing.T, b *broker) {
 	run := traffic.Start(t, traffic.Config{New: b.join, Pace: 4 * time.Millisecond, PublishTimeout: hang})
 	fleet := run.Members()[0].Hub()
 	all := hub.Count{Clients: 3, Answered: 3, Known: 3}
-	silent := hub.Count{Clients: 2, Answered: 2, Known: 3}
 	gone := hub.Count{Clients: 2, Answered: 2, Known: 2}
 
-	own := startProxy(t, b.server)
+	own := natstest.Proxy(t, b.server)
 	late := startGateway(t, b.through(t, own))
 	guest := late.dial("guest")
 	joined := func(h *gateway, c *client, what string) {
@@ -40,8 +42,8 @@ func comingAndGoing(t *testing.T, b *broker) {
 
 	own.Freeze(netfault.Swallow)
 	swallows(t, own, 0)
-	wantCount(t, "a count while it is silent", fleet.CountClients, silent)
-	eventually(t, "a hub that knows that it is cut off", func() error {
+	missed(t, fleet)
+	natstest.Eventually(t, "a hub that knows that it is cut off", func() error {
 		if late.Stats().Backplane.Healthy {
 			return errors.New("healthy")
 		}
@@ -63,13 +65,32 @@ func comingAndGoing(t *testing.T, b *broker) {
 	wantCount(t, "a count when it has said goodbye", fleet.CountClients, gone)
 
 	for _, m := range run.Members() {
-		noneTwice(t, m)
+		m.CheckHub()
 	}
 	report := run.Stop()
 	report.Check()
 	if lost, failed := len(report.Lost), len(report.Failed); lost+failed > 0 {
 		t.Errorf("the fleet: got %d lost and %d failed, want none", lost, failed)
 	}
+}
+
+// missed waits until the two hubs of a fleet count alone: the third one is among
+// those that are known and have not answered, or, where this machine is slow, has
+// been silent for so long that it is taken for gone.
+func missed(t *testing.T, fleet *hub.Hub) {
+	t.Helper()
+	natstest.Eventually(t, "a count while a hub is silent", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), countPatience)
+		defer cancel()
+		got, err := fleet.CountClients(ctx)
+		if err == nil && (got.Clients != 2 || got.Answered != 2 || got.Known < 2 || got.Known > 3) {
+			err = fmt.Errorf("%+v", got)
+		}
+		if err == nil {
+			t.Logf("a count while a hub is silent: %+v", got)
+		}
+		return err
+	})
 }
 
 // swallows waits until a silent network has lost something.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/wire"
 )
@@ -137,7 +138,7 @@ func (tap *tap) Restored() {
 
 func (tap *tap) await(t *testing.T, n int64) {
 	t.Helper()
-	eventually(t, fmt.Sprint(n, " publications at the broker"), func() error {
+	natstest.Eventually(t, fmt.Sprint(n, " publications at the broker"), func() error {
 		if got := tap.count.Load(); got < n {
 			return fmt.Errorf("%d", got)
 		}

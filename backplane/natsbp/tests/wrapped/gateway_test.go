@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/hub"
 	"forge.lthn.ai/core/go-ws/hub/hubtest"
 	"forge.lthn.ai/core/go-ws/hub/wire"
@@ -46,7 +47,7 @@ func startGateway(t testing.TB, bp hub.Backplane) *gateway {
 	})
 	g.stop = func() { cancel(); ran.Wait() }
 	t.Cleanup(g.stop)
-	eventually(t, "a hub that is ready", h.Ready)
+	natstest.Eventually(t, "a hub that is ready", h.Ready)
 	return g
 }
 
@@ -76,7 +77,7 @@ func (g *gateway) dial(user string, channels ...string) *client {
 		g.t.Fatalf("connecting to a hub: got %d, want an upgrade", answer.Status)
 	}
 	c := &client{Peer: peer, t: g.t, name: user, changed: make(chan struct{}), got: make(map[string]int)}
-	eventually(g.t, "the client at its hub", func() error {
+	natstest.Eventually(g.t, "the client at its hub", func() error {
 		for other := range g.Clients() {
 			if !known[other.ID()] {
 				c.id = other.ID()
@@ -162,27 +163,15 @@ func (c *client) all() map[string]int {
 	return all
 }
 
-// eventually waits for what nothing tells of.
-func eventually(t testing.TB, what string, condition func() error) {
-	t.Helper()
-	pause := time.NewTicker(5 * time.Millisecond)
-	defer pause.Stop()
-	for end := time.Now().Add(hang); ; <-pause.C {
-		err := condition()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("got %v after %v, want %s", err, hang, what)
-		}
-	}
-}
+// countPatience is how long a count waits for answers. Where some will be missing
+// it is waited out.
+const countPatience = 2 * time.Second
 
 // wantCount tries until a count over all hubs is as wanted.
 func wantCount(t testing.TB, what string, count func(context.Context) (hub.Count, error), want hub.Count) {
 	t.Helper()
-	eventually(t, what, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+	natstest.Eventually(t, what, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), countPatience)
 		defer cancel()
 		got, err := count(ctx)
 		if err == nil && got != want {

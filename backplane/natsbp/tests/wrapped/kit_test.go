@@ -4,14 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"forge.lthn.ai/core/go-ws/backplane"
 	"forge.lthn.ai/core/go-ws/backplane/natsbp"
+	"forge.lthn.ai/core/go-ws/backplane/natsbp/tests/natstest"
 	"forge.lthn.ai/core/go-ws/backplane/redisbp"
 	"forge.lthn.ai/core/go-ws/backplane/redisbp/tests/redistest"
 	"forge.lthn.ai/core/go-ws/backplane/tests/netfault"
@@ -19,32 +18,39 @@ import (
 )
 
 // hang is when a test gives up waiting.
-const hang = time.Minute
+const hang = natstest.Hang
 
 // maxPayload is what the brokers here take. It is NATS's default.
 const maxPayload = 1 << 20
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// broker is a server behind a proxy, and the adapter for it.
+// broker is a server behind a proxy, or several, and the adapter for it.
 type broker struct {
-	*netfault.Proxy
-	server string
-	at     func(addr string) (hub.Backplane, error)
-	key    backplane.Key // of those that encrypt
+	*netfault.Proxy // the first one
+	proxies         []*netfault.Proxy
+	joined          int
+	server          string // behind the first proxy
+	at              func(addr string) (hub.Backplane, error)
+	key             backplane.Key // of those that encrypt
 }
 
-func newBroker(t testing.TB, server string, at func(addr string) (hub.Backplane, error)) *broker {
+func newBroker(t testing.TB, server string, at func(addr string) (hub.Backplane, error), proxies ...*netfault.Proxy) *broker {
 	t.Helper()
-	b := &broker{Proxy: startProxy(t, server), server: server, at: at, key: make(backplane.Key, backplane.KeySize)}
+	b := &broker{Proxy: proxies[0], proxies: proxies, server: server, at: at, key: make(backplane.Key, backplane.KeySize)}
 	if _, err := rand.Read(b.key); err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-// join makes a member whose way to the server is the broker's proxy.
-func (b *broker) join(t testing.TB) hub.Backplane { return b.through(t, b.Proxy) }
+// join makes a member whose way to a server is the broker's proxy, one after the
+// other where there are several.
+func (b *broker) join(t testing.TB) hub.Backplane {
+	t.Helper()
+	b.joined++
+	return b.through(t, b.proxies[b.joined%len(b.proxies)])
+}
 
 // through makes a member whose way is a proxy of its own.
 func (b *broker) through(t testing.TB, p *netfault.Proxy) hub.Backplane {
@@ -68,8 +74,20 @@ func (b *broker) encrypted(t testing.TB) hub.Backplane {
 	return e
 }
 
-func (b *broker) away(testing.TB) { b.RefuseNew(true); b.Reset() }
-func (b *broker) back(testing.TB) { b.RefuseNew(false) }
+func (b *broker) away(testing.TB) {
+	for _, p := range b.proxies { // at once: from one that is away they go to another
+		p.RefuseNew(true)
+	}
+	for _, p := range b.proxies {
+		p.Reset()
+	}
+}
+
+func (b *broker) back(testing.TB) {
+	for _, p := range b.proxies {
+		p.RefuseNew(false)
+	}
+}
 
 func dual(t testing.TB, from, to hub.Backplane) hub.Backplane {
 	t.Helper()
@@ -82,27 +100,33 @@ func dual(t testing.TB, from, to hub.Backplane) hub.Backplane {
 
 func startRedis(t testing.TB) *broker {
 	t.Helper()
-	return newBroker(t, redistest.Start(t).Addr(), func(addr string) (hub.Backplane, error) {
+	at := redistest.Start(t).Addr()
+	return newBroker(t, at, func(addr string) (hub.Backplane, error) {
 		return redisbp.New(redisbp.Config{
-			URL: "redis://" + addr, MaxPayload: maxPayload, ProbeInterval: time.Second, Logger: quiet,
+			URL: "redis://" + addr, MaxPayload: maxPayload, Logger: quiet,
 		})
-	})
+	}, natstest.Proxy(t, at))
+}
+
+func onNATS(addr string) (hub.Backplane, error) {
+	return natsbp.New(natsbp.Config{URL: natstest.URL(addr), Logger: quiet})
 }
 
 func startNATS(t testing.TB) *broker {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true})
-	if err != nil {
-		t.Fatalf("nats-server: %v", err)
+	at := natstest.Addr(natstest.Start(t, server.Options{}))
+	return newBroker(t, at, onNATS, natstest.Proxy(t, at))
+}
+
+// startNATSCluster gives each member another node of three.
+func startNATSCluster(t testing.TB) *broker {
+	t.Helper()
+	nodes := natstest.StartCluster(t, nil).Nodes
+	var proxies []*netfault.Proxy
+	for _, n := range nodes {
+		proxies = append(proxies, n.Proxy)
 	}
-	s.Start()
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(hang) {
-		t.Fatal("nats-server: not ready for connections")
-	}
-	return newBroker(t, s.Addr().String(), func(addr string) (hub.Backplane, error) {
-		return natsbp.New(natsbp.Config{URL: "nats://" + addr, ProbeInterval: time.Second, Logger: quiet})
-	})
+	return newBroker(t, natstest.Addr(nodes[0].Server), onNATS, proxies...)
 }
 
 // onEach runs a test on each broker.
@@ -110,27 +134,6 @@ func onEach(t *testing.T, test func(t *testing.T, b *broker)) {
 	for name, start := range map[string]func(testing.TB) *broker{"Redis": startRedis, "NATS": startNATS} {
 		t.Run(name, func(t *testing.T) { test(t, start(t)) })
 	}
-}
-
-// startProxy stands before an address until the test ends.
-func startProxy(t testing.TB, target string) *netfault.Proxy {
-	t.Helper()
-	p, err := netfault.Listen(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.Close(); err != nil {
-			t.Errorf("closing the proxy: %v", err)
-		}
-	})
-	return p
-}
-
-// brokerGoroutine tells the embedded server's and the proxies' goroutines from
-// the adapters'.
-func brokerGoroutine(stack string) bool {
-	return strings.Contains(stack, "nats-server/") || strings.Contains(stack, "/netfault.")
 }
 
 func within() (context.Context, context.CancelFunc) {

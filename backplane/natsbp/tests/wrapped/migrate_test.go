@@ -35,12 +35,12 @@ func TestAFleetMovesFromRedisToNATSUnderLoadAndLosesNothing(t *testing.T) {
 		{"from NATS to both", backToRedis, true, true},
 		{"from both to Redis", onRedis, true, false},
 	} {
-		replace(t, run, step.next)
+		run.Replace(step.next)
 		carries(t, run, step.name+": Redis", redis, step.redis)
 		carries(t, run, step.name+": NATS", nats, step.nats)
 	}
 	for _, member := range run.Members() {
-		noneTwice(t, member)
+		member.CheckHub()
 	}
 	report := run.Stop()
 	report.Check()
@@ -49,26 +49,6 @@ func TestAFleetMovesFromRedisToNATSUnderLoadAndLosesNothing(t *testing.T) {
 	}
 	if report.Published < 100 {
 		t.Errorf("got %d published, want a fleet at work", report.Published)
-	}
-}
-
-// replace puts a new hub in the place of each, one after the other. The hubs
-// that go must not have dropped anything: what they never got they did not have
-// to recognise.
-func replace(t *testing.T, run *traffic.Run, next func() hub.Backplane) {
-	t.Helper()
-	for _, old := range run.Members() {
-		run.Join(next())
-		noneTwice(t, old)
-		run.Leave(old)
-	}
-}
-
-func noneTwice(t *testing.T, m *traffic.Member) {
-	t.Helper()
-	s := m.Hub().Stats().Backplane
-	if !s.Healthy || s.Disruptions != 0 || s.Duplicates != 0 || s.Missed != 0 || s.Malformed != 0 || s.PublishErrors != 0 {
-		t.Errorf("hub %d: got %+v, want it healthy, and nothing disrupted, doubled, missed or failed", m.ID(), s)
 	}
 }
 
