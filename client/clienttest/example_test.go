@@ -1,0 +1,40 @@
+package clienttest_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"forge.lthn.ai/core/go-ws/client"
+	"forge.lthn.ai/core/go-ws/client/clienttest"
+	"forge.lthn.ai/core/go-ws/hub/wire"
+)
+
+// The hub tells the client when to come back, which it does. In a
+// testing/synctest bubble the hour would take no time.
+func Example() {
+	server := clienttest.NewServer(clienttest.Config{})
+	defer server.Close()
+	c, err := client.New(client.ReconnectConfig{URL: server.URL(), HTTPClient: server.HTTPClient()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.Connect(ctx); err != nil {
+		log.Fatal(err)
+	}
+	for _, after := range []string{"1", "3600000"} {
+		conn, err := server.Accepted(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := conn.Close(wire.CloseServiceRestart, `{"reconnectAfterMs":`+after+`}`); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(len(server.Attempts()), "attempts")
+	// Output: 2 attempts
+}

@@ -1,0 +1,3 @@
+// Package fleet tests clients of several hubs that a backplane joins, each kind of
+// it.
+package fleet
