@@ -7,6 +7,7 @@ require (
 	forge.lthn.ai/core/go-ws/backplane v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/natsbp v0.0.0
 	forge.lthn.ai/core/go-ws/backplane/redisbp v0.0.0
+	forge.lthn.ai/core/go-ws/client v0.0.0
 	forge.lthn.ai/core/go-ws/hub v0.0.0
 	forge.lthn.ai/core/go-ws/transport v0.0.0
 	github.com/golang-jwt/jwt/v5 v5.3.1
@@ -36,6 +37,7 @@ replace (
 	forge.lthn.ai/core/go-ws/backplane => ../backplane
 	forge.lthn.ai/core/go-ws/backplane/natsbp => ../backplane/natsbp
 	forge.lthn.ai/core/go-ws/backplane/redisbp => ../backplane/redisbp
+	forge.lthn.ai/core/go-ws/client => ../client
 	forge.lthn.ai/core/go-ws/hub => ../hub
 	forge.lthn.ai/core/go-ws/transport => ../transport
 )
