@@ -66,6 +66,7 @@ const commands = {
   reload: ({ page }) => page.reload({ waitUntil: "load" }).then(() => null),
   fill: ({ page }, selector, text) => page.fill(selector, text),
   click: ({ page }, selector) => page.click(selector),
+  offline: ({ page }, is) => page.context().setOffline(is),
   press: ({ page }, key) => page.keyboard.press(key),
   wait,
   eval: ({ page }, body, arg) => page.evaluate(`(${body})(${JSON.stringify(arg)})`),

@@ -110,6 +110,17 @@ test("a hub that refuses the credentials is asked again with new ones", long, as
   assert.deepEqual([attempt, failures], [3, ["unreachable", "unreachable"]]);
 });
 
+test("a hub that is frozen is noticed, and left for when it is back", long, async (t) => {
+  const gateway = await Gateway.start(t, "127.0.0.1:0");
+  const client = newClient(t, { url: gateway.ws, pingInterval: 100, pongTimeout: 1000 });
+  await next(client, "connect");
+  gateway.process.kill("SIGSTOP");
+  const { code, reason } = await next(client, "disconnect");
+  assert.deepEqual([code, reason], [1006, "the hub has fallen silent"]);
+  gateway.process.kill("SIGCONT");
+  await next(client, "reconnect");
+});
+
 test("a closed client lets the program end", long, async (t) => {
   const gateway = await Gateway.start(t, "127.0.0.1:0");
   // Closed while it connects, when it is connected, and while it waits.
