@@ -33,8 +33,9 @@ type Backplane struct {
 	wait   sync.WaitGroup // links and what else runs
 	// first is how the first attempt to connect ended; nil for well.
 	first chan error
-	// topology wakes the goroutine that follows a Cluster's.
-	topology chan struct{}
+	// topology wakes the goroutine that follows a Cluster's, reload the one that
+	// asks for it.
+	topology, reload chan struct{}
 
 	// Lock order: mu, then a lane's mu or that of signals. Neither is held
 	// during a system call or a call of the receiver.
@@ -73,7 +74,7 @@ func New(cfg Config) (*Backplane, error) {
 	}
 	b := &Backplane{
 		cfg: cfg, client: cfg.Client, id: rand.Text(),
-		first: make(chan error, 1), topology: make(chan struct{}, 1),
+		first: make(chan error, 1), topology: make(chan struct{}, 1), reload: make(chan struct{}, 1),
 		links: make(map[string]*link), all: make(map[*link]struct{}), changed: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if cfg.Client != nil {
@@ -156,6 +157,7 @@ func (b *Backplane) begin(ctx context.Context, r hub.BackplaneReceiver) error {
 	b.wait.Go(func() { b.signals.run(b.ctx) })
 	if b.cluster != nil {
 		b.wait.Go(b.followCluster)
+		b.wait.Go(b.reloadCluster)
 		return nil
 	}
 	l := b.linkLocked(b.single)

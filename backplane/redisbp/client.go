@@ -20,10 +20,11 @@ import (
 // go-redis: a retry inside of it publishes twice, a context that is not looked
 // at lets calls hang, and the state of a Cluster must be seconds old.
 const (
-	dialTimeout         = 2 * time.Second
-	ioTimeout           = 3 * time.Second
-	poolSize            = 4
-	stateReloadInterval = 2 * time.Second
+	dialTimeout = 2 * time.Second
+	ioTimeout   = 3 * time.Second
+	poolSize    = 4
+	// stateReloadInterval leaves that to reloadCluster.
+	stateReloadInterval = 24 * time.Hour
 	noRetries           = -1
 )
 

@@ -16,10 +16,55 @@ const (
 	lookHurry    = 50 * time.Millisecond
 	// lookPause is between two looks, however many ask for one.
 	lookPause = 10 * time.Millisecond
+	// reloadInterval is how often the layout is asked for while nothing is missing,
+	// reloadPause what is between two times at least.
+	reloadInterval = 2 * time.Second
+	reloadPause    = 200 * time.Millisecond
 	// maxDisputed is for how long a node may keep a partition that the layout
 	// gives to another one.
 	maxDisputed = 5 * time.Second
+	// reloadTimeout leaves room for several nodes that are silent.
+	reloadTimeout = 3 * (dialTimeout + ioTimeout)
 )
+
+// reloadCluster asks the Cluster for its layout. go-redis would do so by itself,
+// on goroutines that outlive its Close.
+func (b *Backplane) reloadCluster() {
+	again := time.NewTicker(reloadInterval)
+	defer again.Stop()
+	for {
+		select {
+		case <-b.ctx.Done():
+			return
+		case <-b.reload:
+		case <-again.C:
+		}
+		ctx, cancel := context.WithTimeout(b.ctx, reloadTimeout)
+		// It asks any node, and calls for each master what does nothing. Where it
+		// fails followCluster does too, and says so.
+		_ = b.cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
+		cancel()
+		b.pause(reloadPause)
+	}
+}
+
+// pause returns after a while, or at Close.
+func (b *Backplane) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-b.ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// wantLayout asks reloadCluster for a new layout.
+func (b *Backplane) wantLayout() {
+	select {
+	case b.reload <- struct{}{}:
+	default:
+	}
+}
 
 // followCluster gives each partition to the node that serves it, for as long as
 // the backplane lives. The layout itself is go-redis's.
@@ -34,14 +79,9 @@ func (b *Backplane) followCluster() {
 			return
 		case <-timer.C:
 		case <-b.topology:
-			b.cluster.ReloadState(b.ctx)
+			b.wantLayout()
 			hurry = lookHurry
-			pause := time.NewTimer(lookPause)
-			select {
-			case <-b.ctx.Done():
-			case <-pause.C:
-			}
-			pause.Stop()
+			b.pause(lookPause)
 		}
 		masters, err := b.masters()
 		whole := false
@@ -49,6 +89,9 @@ func (b *Backplane) followCluster() {
 			b.attempted(err)
 			if text := err.Error(); text != said && b.ctx.Err() == nil {
 				said = text
+				if refused(err) {
+					b.signals.disrupted(fmt.Errorf("redisbp: %w", err))
+				}
 				b.cfg.Logger.Warn("redis cluster can't be read", slog.Any("error", err))
 			}
 		} else {
@@ -60,7 +103,7 @@ func (b *Backplane) followCluster() {
 			timer.Reset(lookInterval)
 			continue
 		}
-		b.cluster.ReloadState(b.ctx)
+		b.wantLayout()
 		timer.Reset(hurry)
 		hurry = min(2*hurry, lookInterval)
 	}

@@ -55,7 +55,8 @@ type Config struct {
 
 	// ProbeInterval is how often each subscribing connection is sent a message
 	// through the broker, which must come back within the same time: a
-	// subscription that is silently dead is found within twice that. Default 3 s,
+	// subscription that is silently dead is found within little more than twice
+	// that. Default 3 s,
 	// at least 100 ms.
 	ProbeInterval time.Duration
 	// MaxPayload is the largest envelope that Publish takes, in bytes. Default

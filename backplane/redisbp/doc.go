@@ -16,13 +16,15 @@
 // Publish returns nil when the server has answered. That says that the message
 // is in the output buffers of all connections that were subscribed at that
 // server, not that anybody has received it. A publication is sent once, never
-// again after it may have been sent: no publication is delivered twice. Where
+// again after it may have been sent: nothing here delivers it twice. Where
 // nothing was sent the error wraps hub.ErrUnavailable; after any other error,
 // hub.ErrTooLarge aside, it may have been published.
 //
 // It may even arrive late: a server that was frozen executes what it has got when
-// it goes on, and a Cluster's old master may hand it to its successor. Only
-// a publication whose Publish has failed can come after later ones in this way.
+// it goes on. What a Cluster's master had got when it froze, and what it had
+// acknowledged a moment before, it hands to its successor when it wakes up: this
+// may come after later ones, and to who had it already a second time, which a hub
+// drops.
 //
 // Publications of one goroutine, each after the one before has returned, arrive in
 // that order. All hubs see the publications of one topic in one order, that of
@@ -47,9 +49,9 @@
 // Every Config.ProbeInterval such a message goes out again, and the node is asked
 // whether it still is a master. One that does not come back within the interval,
 // while nothing else comes either, ends the connection, so that a frozen server,
-// a dead network or a subscription that is silently gone is found within twice
-// the interval, 6 s by default. Connecting is tried again for ever, after 50 ms
-// and up to every 2 s.
+// a dead network or a subscription that is silently gone is found within little
+// more than twice the interval, 6 s by default. Connecting is tried again for
+// ever, after 50 ms and up to every 2 s.
 //
 // # Cluster
 //
@@ -58,7 +60,8 @@
 // goes to one node and not to all. A hub has one subscribing connection for each
 // node that serves a partition. When a slot moves, or a replica takes over, the
 // partitions follow within seconds, with Disrupted and Restored. This needs Redis
-// 7; Config.NoSharding uses ordinary pub/sub on an older Cluster.
+// 7; Config.NoSharding uses ordinary pub/sub on an older Cluster, whose error says
+// so otherwise.
 //
 // # Publishing from other programs
 //

@@ -98,12 +98,15 @@ func credentials(ctx context.Context, o *redis.Options) (user, password string, 
 
 // refused reports whether no attempt will succeed as things are configured.
 func refused(err error) bool {
-	return refusedUser(err) || forbidden(err) || hasPrefix(err, "ERR DB index", "ERR invalid DB", "ERR AUTH", "ERR Client sent AUTH")
+	return refusedUser(err) || forbidden(err) || unknownCommand(err) ||
+		hasPrefix(err, "ERR DB index", "ERR invalid DB", "ERR AUTH", "ERR Client sent AUTH")
 }
 
 func refusedUser(err error) bool {
 	return hasPrefix(err, "WRONGPASS", "NOAUTH", "ERR invalid password")
 }
+
+func unknownCommand(err error) bool { return hasPrefix(err, "ERR unknown command") }
 
 func forbidden(err error) bool { return hasPrefix(err, "NOPERM") }
 

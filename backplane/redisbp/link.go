@@ -177,7 +177,9 @@ func (l *link) join(c *conn, k *call) bool {
 	}
 	l.b.mu.Lock()
 	defer l.b.mu.Unlock()
-	if err := k.failed[""]; err != nil {
+	if err := k.failed[""]; unknownCommand(err) && l.b.names.partitions > 0 {
+		c.failLocked(fmt.Errorf("subscribe: before Redis 7 a Cluster has no sharded pub/sub, Config.NoSharding does without: %w", err))
+	} else if err != nil {
 		c.failLocked(fmt.Errorf("subscribe: %w", err))
 	}
 	return !c.ended
@@ -255,7 +257,7 @@ func (l *link) watch(c *conn) {
 		}
 		now := c.events.Load()
 		behind := c.sent - c.echoed.Load()
-		if behind > 0 && under != nil && (now == events || behind > maxBehind) {
+		if behind > 0 && under != nil && (behind > maxBehind || now == events && c.silent(l.b.cfg.ProbeInterval/8)) {
 			c.fail(l.deaf(under))
 			return
 		}
@@ -265,6 +267,19 @@ func (l *link) watch(c *conn) {
 			under = l.lane.probe(channel, c.sent)
 		}
 	}
+}
+
+// silent reports whether nothing comes for a while longer. Where this process was
+// stopped, or the whole machine, what has come meanwhile is read now.
+func (c *conn) silent(patience time.Duration) bool {
+	events := c.events.Load()
+	last := time.NewTimer(patience)
+	defer last.Stop()
+	select {
+	case <-c.over:
+	case <-last.C:
+	}
+	return c.events.Load() == events
 }
 
 // probeChannel is where probes go, in a partition that the node still serves.

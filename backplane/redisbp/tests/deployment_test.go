@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,6 +209,50 @@ func TestRightsOnACluster(t *testing.T) {
 	err := refusal(t, b)
 	if !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("Start with a wrong password: got %v, want the server's WRONGPASS and no password", err)
+	}
+}
+
+// A Cluster that is away at first and then refuses the password is reported.
+func TestAPasswordThatAClusterRefusesLaterIsReported(t *testing.T) {
+	cluster := redistest.StartCluster(t, 1, 0, 2*hang)
+	cluster.Freeze()
+	b, r := newBackplane(t, redisbp.Config{URL: fmt.Sprintf("redis://app:s3cr3t@%s?cluster=true", cluster.Nodes[0].Addr())}), newReceiver()
+	if err := b.Start(t.Context(), r); err != nil {
+		t.Fatalf("Start while the Cluster is away: got %v, want nil", err)
+	}
+	cluster.Thaw()
+	r.await(t, "Disrupted", func() bool { return len(r.disrupted) > 0 })
+	if err := r.reasons()[0]; !strings.Contains(err.Error(), "WRONGPASS") || strings.Contains(err.Error(), "s3cr3t") {
+		t.Errorf("Disrupted: got %v, want the server's WRONGPASS and no password", err)
+	}
+}
+
+// A Cluster older than Redis 7 is refused with the name of the setting that it
+// needs, and works with that.
+func TestAClusterWithoutShardedPubSubNeedsNoSharding(t *testing.T) {
+	cluster := redistest.StartCluster(t, 1, 0, 2*hang, "--rename-command", "ssubscribe", "forgotten")
+	err := refusal(t, newBackplane(t, redisbp.Config{URL: cluster.URL()}))
+	if !strings.Contains(err.Error(), "NoSharding") {
+		t.Errorf("Start: got %v, want an error that names Config.NoSharding", err)
+	}
+	roundTrip(t, redisbp.Config{URL: cluster.URL(), NoSharding: true})
+}
+
+// Close waits for whatever asks a silent Cluster for its layout.
+func TestCloseLeavesNobodyWhoAsksForTheLayout(t *testing.T) {
+	cluster := redistest.StartCluster(t, 3, 0, 2*hang)
+	b, r := start(t, redisbp.Config{URL: cluster.URL(), ProbeInterval: 100 * time.Millisecond})
+	cluster.Freeze()
+	r.await(t, "Disrupted", func() bool { return len(r.disrupted) > 0 })
+	if err := b.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+	stacks := make([]byte, 4<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "clusterStateHolder") {
+			t.Errorf("after Close: got a goroutine, want none:\n%s", stack)
+		}
 	}
 }
 

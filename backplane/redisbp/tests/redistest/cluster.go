@@ -21,13 +21,15 @@ type Cluster struct {
 }
 
 // StartCluster starts masters that share the slots, each with replicas, which
-// take a node for dead after nodeTimeout.
-func StartCluster(t testing.TB, masters, replicas int, nodeTimeout time.Duration) *Cluster {
+// take a node for dead after nodeTimeout, with settings as Start takes them.
+func StartCluster(t testing.TB, masters, replicas int, nodeTimeout time.Duration, settings ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t}
 	for range masters * (1 + replicas) {
-		c.Nodes = append(c.Nodes, Start(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
-			"--cluster-node-timeout", fmt.Sprint(nodeTimeout.Milliseconds()), "--repl-diskless-sync-delay", "0"))
+		c.Nodes = append(c.Nodes, Start(t, append([]string{
+			"--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
+			"--cluster-node-timeout", fmt.Sprint(nodeTimeout.Milliseconds()), "--repl-diskless-sync-delay", "0",
+		}, settings...)...))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()

@@ -31,7 +31,7 @@ func StartSentinels(t testing.TB, replicas, sentinels int, downAfter time.Durati
 		t.Fatal(err)
 	}
 	for range replicas {
-		set.Servers = append(set.Servers, Start(t, "--repl-diskless-sync-delay", "0", "--replicaof", host+" "+port))
+		set.Servers = append(set.Servers, Start(t, "--repl-diskless-sync-delay", "0", "--replicaof", host, port))
 	}
 	for range sentinels {
 		s := &Server{t: t, dir: t.TempDir(), args: []string{"--sentinel"}, done: sentinelReady}
