@@ -1,64 +1,20 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"time"
 
+	"forge.lthn.ai/core/go-ws/examples/bench/internal/child"
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/control"
-	"forge.lthn.ai/core/go-ws/examples/bench/internal/process"
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/server"
 )
-
-// child is this program, started once more.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	enc *json.Encoder
-	dec *json.Decoder
-}
-
-func startChild(cpu int, start control.Start, stderr io.Writer) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	encoded, err := json.Marshal(start)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), control.Child+"="+string(encoded))
-	cmd.Stderr = stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := process.StartOn(cpu, cmd); err != nil {
-		return nil, err
-	}
-	return &child{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, nil
-}
-
-// stop ends the process, which has nothing to save.
-func (c *child) stop() {
-	c.in.Close()
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
-}
 
 // pair is a server and its load, for one scenario.
 type pair struct {
 	kind         server.Kind
-	server, load *child
+	server, load *child.Child
 	hello        control.Hello
 	// received is how many messages each reading client has.
 	received int
@@ -75,35 +31,31 @@ func startPair(kind server.Kind, start control.Start, serverCPU, loadCPU int, st
 		}
 	}()
 	start.Server = kind.Name
-	if p.server, err = startChild(serverCPU, start, stderr); err != nil {
+	if p.server, err = child.Self(serverCPU, start, stderr); err != nil {
 		return nil, err
 	}
-	if err := p.server.dec.Decode(&p.hello); err != nil {
+	if err := p.server.Receive(&p.hello); err != nil {
 		return nil, fmt.Errorf("the server process: %w", err)
 	}
-	p.load, err = startChild(loadCPU, control.Start{}, stderr)
+	p.load, err = child.Self(loadCPU, control.Start{}, stderr)
 	return p, err
 }
 
 // stop ends the load first: a client that leaves is the server's least surprise.
 func (p *pair) stop() {
-	if p.load != nil {
-		p.load.stop()
-	}
-	if p.server != nil {
-		p.server.stop()
-	}
+	p.load.Stop()
+	p.server.Stop()
 }
 
 func (p *pair) askServer(q control.ServerRequest) (a control.ServerReply, err error) {
-	if err := p.server.enc.Encode(q); err != nil {
+	if err := p.server.Send(q); err != nil {
 		return a, fmt.Errorf("the server process: %w", err)
 	}
 	return p.serverReply()
 }
 
 func (p *pair) serverReply() (a control.ServerReply, err error) {
-	if err := p.server.dec.Decode(&a); err != nil {
+	if err := p.server.Receive(&a); err != nil {
 		return a, fmt.Errorf("the server process: %w", err)
 	}
 	if a.Err != "" {
@@ -113,14 +65,14 @@ func (p *pair) serverReply() (a control.ServerReply, err error) {
 }
 
 func (p *pair) askLoad(q control.LoadRequest) (a control.LoadReply, err error) {
-	if err := p.load.enc.Encode(q); err != nil {
+	if err := p.load.Send(q); err != nil {
 		return a, fmt.Errorf("the load process: %w", err)
 	}
 	return p.loadReply()
 }
 
 func (p *pair) loadReply() (a control.LoadReply, err error) {
-	if err := p.load.dec.Decode(&a); err != nil {
+	if err := p.load.Receive(&a); err != nil {
 		return a, fmt.Errorf("the load process: %w", err)
 	}
 	if a.Err != "" {
@@ -162,7 +114,7 @@ type outcome struct {
 func (p *pair) publish(q control.Publish, perConn int, latency bool) (o outcome, err error) {
 	p.received += q.Messages * perConn
 	expect := &control.Expect{Messages: p.received, Stopped: p.stopped, Latency: latency, Within: patience + time.Duration(q.Messages)*q.Every}
-	if err := p.load.enc.Encode(control.LoadRequest{Expect: expect}); err != nil {
+	if err := p.load.Send(control.LoadRequest{Expect: expect}); err != nil {
 		return o, fmt.Errorf("the load process: %w", err)
 	}
 	began, err := p.askServer(control.ServerRequest{Publish: &q})

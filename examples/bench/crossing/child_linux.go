@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,8 +56,6 @@ type reply struct {
 }
 
 func runChild(encoded string) error {
-	// Bound to one thread a goroutine is dear to switch to.
-	runtime.UnlockOSThread()
 	var r role
 	if err := json.Unmarshal([]byte(encoded), &r); err != nil {
 		return err

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,72 +9,28 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"forge.lthn.ai/core/go-ws/examples/bench/internal/control"
+	"forge.lthn.ai/core/go-ws/examples/bench/internal/child"
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/process"
 )
 
-// child is a process of this program's.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	enc *json.Encoder
-	dec *json.Decoder
+// player is this program once more, in a role.
+type player struct{ *child.Child }
+
+func startRole(processor int, r role, stderr io.Writer) (player, error) {
+	c, err := child.Self(processor, r, stderr)
+	return player{c}, err
 }
 
-// start starts a command on a processor. It dies with this program: main is bound
-// to the thread that starts it.
-func start(processor int, cmd *exec.Cmd) (*child, error) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
+func (c player) ask(q request) (a reply, err error) {
+	if err := c.Send(q); err != nil {
+		return a, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := process.StartOn(processor, cmd); err != nil {
-		return nil, err
-	}
-	return &child{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, nil
-}
-
-func startRole(processor int, r role, stderr io.Writer) (*child, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	encoded, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), control.Child+"="+string(encoded))
-	cmd.Stderr = stderr
-	return start(processor, cmd)
-}
-
-// stop ends the process, which has nothing to save.
-func (c *child) stop() {
-	if c == nil {
-		return
-	}
-	c.in.Close()
-	_ = c.cmd.Process.Kill()
-	_ = c.cmd.Wait()
-}
-
-func (c *child) ask(q request) (a reply, err error) {
-	if err := c.enc.Encode(q); err != nil {
-		return a, fmt.Errorf("a child: %w", err)
-	}
-	if err := c.dec.Decode(&a); err != nil {
-		return a, fmt.Errorf("a child: %w", err)
+	if err := c.Receive(&a); err != nil {
+		return a, err
 	}
 	if a.Err != "" {
 		return a, errors.New(a.Err)
@@ -84,56 +40,82 @@ func (c *child) ask(q request) (a reply, err error) {
 
 // broker is a broker's process.
 type broker struct {
-	*child
+	*child.Child
 	url string
 }
 
 // startBroker starts a broker on a free port of 127.0.0.1.
 func startBroker(name string, processor int, stderr io.Writer) (*broker, error) {
-	if name == "nats" {
-		c, err := startRole(processor, role{Serve: true}, stderr)
+	if name == "redis" {
+		return startRedis(processor, stderr)
+	}
+	c, err := startRole(processor, role{Serve: true}, stderr)
+	if err != nil {
+		return nil, err
+	}
+	a, err := c.ask(request{})
+	if err != nil {
+		c.Stop()
+		return nil, err
+	}
+	return &broker{c.Child, a.URL}, nil
+}
+
+// startRedis tries ports, since somebody else may get one that was free.
+func startRedis(processor int, stderr io.Writer) (*broker, error) {
+	for range 20 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		a, err := c.ask(request{})
+		addr := l.Addr().String()
+		l.Close()
+		_, port, err := net.SplitHostPort(addr)
 		if err != nil {
-			c.stop()
 			return nil, err
 		}
-		return &broker{c, a.URL}, nil
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	addr := l.Addr().String()
-	l.Close()
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--loglevel", "warning")
-	c, err := start(processor, cmd)
-	if err != nil {
-		return nil, err
-	}
-	err = until("Redis at "+addr, func() bool {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			conn.Close()
+		ready := &waited{word: "Ready to accept connections", said: make(chan struct{})}
+		cmd := exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+		cmd.Stdout, cmd.Stderr = ready, stderr
+		c, err := child.Start(processor, cmd)
+		if err != nil {
+			return nil, err
 		}
-		return err == nil
-	})
-	if err != nil {
-		c.stop()
-		return nil, err
+		select {
+		case <-ready.said:
+			return &broker{c, "redis://" + addr}, nil
+		case <-c.Ended:
+		case <-time.After(patience):
+			c.Stop()
+			return nil, fmt.Errorf("redis-server is not ready within %v", patience)
+		}
+		c.Stop()
 	}
-	return &broker{c, "redis://" + addr}, nil
+	return nil, errors.New("redis-server does not start on any of 20 free ports")
+}
+
+// waited closes said when the word has been written. One goroutine writes.
+type waited struct {
+	word string
+	said chan struct{}
+	text []byte // until then
+	done bool
+}
+
+func (w *waited) Write(p []byte) (int, error) {
+	if !w.done {
+		w.text = append(w.text, p...)
+		if w.done = bytes.Contains(w.text, []byte(w.word)); w.done {
+			w.text = nil
+			close(w.said)
+		}
+	}
+	return len(p), nil
 }
 
 // usage is the memory that is resident and the CPU time of all threads so far.
 func (b *broker) usage() (rss int64, cpu time.Duration, err error) {
-	pid := b.cmd.Process.Pid
+	pid := b.PID()
 	// clock_getcpuclockid(3): the clock of another process.
 	var ts unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|2), &ts); err != nil {
@@ -157,7 +139,7 @@ func (b *broker) usage() (rss int64, cpu time.Duration, err error) {
 // process with some that receive.
 type fleet struct {
 	broker          *broker
-	publisher, hubs *child
+	publisher, hubs player
 }
 
 func startFleet(name string, hubs int, stderr io.Writer) (f *fleet, err error) {
@@ -180,7 +162,7 @@ func startFleet(name string, hubs int, stderr io.Writer) (f *fleet, err error) {
 	if f.hubs, err = startRole(all[0], role{URL: f.broker.url, Hubs: hubs}, stderr); err != nil {
 		return nil, err
 	}
-	for _, c := range []*child{f.publisher, f.hubs} {
+	for _, c := range []player{f.publisher, f.hubs} {
 		if _, err = c.ask(request{}); err != nil {
 			return nil, err
 		}
@@ -189,10 +171,10 @@ func startFleet(name string, hubs int, stderr io.Writer) (f *fleet, err error) {
 }
 
 func (f *fleet) stop() {
-	f.publisher.stop()
-	f.hubs.stop()
+	f.publisher.Stop()
+	f.hubs.Stop()
 	if f.broker != nil {
-		f.broker.stop()
+		f.broker.Stop()
 	}
 }
 

@@ -16,15 +16,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"time"
 
 	"forge.lthn.ai/core/go-ws/examples/bench/internal/control"
 )
-
-// Children die with the thread that started them, so that it has to be the one
-// that lives as long as the program.
-func init() { runtime.LockOSThread() }
 
 func main() {
 	if role := os.Getenv(control.Child); role != "" {

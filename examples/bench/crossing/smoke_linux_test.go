@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -22,7 +21,6 @@ func TestMain(m *testing.M) {
 func TestEveryBrokerEndToEnd(t *testing.T) {
 	for _, broker := range []string{"redis", "nats"} {
 		t.Run(broker, func(t *testing.T) {
-			runtime.LockOSThread() // children die with it
 			var out bytes.Buffer
 			if err := run([]string{"-broker", broker, "-during", "100ms", "-channels", "50"}, &out, t.Output()); err != nil {
 				t.Fatal(err)
