@@ -40,10 +40,12 @@ type fleet struct {
 	// since the topic became live; zero: it has not been made.
 	settledAt time.Time
 	// unheard is when the oldest announcement was made that nothing has come back
-	// since; zero: there is none. mute is what publishing it said.
-	unheard time.Time
-	mute    error
-	deaf    bool
+	// since; zero: there is none. unanswered is how many were made since. mute is
+	// what publishing the last one said.
+	unheard    time.Time
+	unanswered int
+	mute       error
+	deaf       bool
 	counting
 }
 
@@ -119,7 +121,7 @@ func (f *fleet) nextDue() time.Time {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	at := f.announceAt
-	if !f.unheard.IsZero() && !f.deaf {
+	if f.unanswered >= silentFor && !f.deaf {
 		at = earlier(at, f.unheard.Add(f.peers.silence()))
 	}
 	if len(f.gathering) > 0 {
@@ -138,10 +140,11 @@ func (f *fleet) look(now time.Time) {
 		f.settledAt = time.Time{}
 		f.hastenLocked(now)
 	case !live:
-		f.unheard, f.deaf = time.Time{}, false
+		f.unheard, f.unanswered, f.deaf = time.Time{}, 0, false
 	}
 	f.live = live
-	silent := !f.unheard.IsZero() && now.Sub(f.unheard) >= f.peers.silence()
+	// Time alone says nothing: this process may have stood still.
+	silent := f.unanswered >= silentFor && now.Sub(f.unheard) >= f.peers.silence()
 	fell := silent && !f.deaf
 	f.deaf = f.deaf || silent
 	deaf, since, mute := f.deaf, f.unheard, f.mute
@@ -174,9 +177,12 @@ func (f *fleet) announce(now time.Time) bool {
 	interval := f.peers.interval()
 	f.announced = now
 	f.announceAt = now.Add(interval*3/4 + rand.N(interval/2))
-	if f.live && f.unheard.IsZero() {
+	if f.live {
 		// Before it is published: it may come back before Publish does.
-		f.unheard = now
+		if f.unheard.IsZero() {
+			f.unheard = now
+		}
+		f.unanswered++
 	}
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(f.ctx, min(f.hub.cfg.BackplaneTimeout, announceTimeout))
@@ -282,7 +288,7 @@ func (f *fleet) farewell(id string) {
 func (f *fleet) echoed() {
 	f.mu.Lock()
 	heals := f.deaf
-	f.unheard, f.deaf = time.Time{}, false
+	f.unheard, f.unanswered, f.deaf = time.Time{}, 0, false
 	f.mu.Unlock()
 	if heals {
 		f.hub.cfg.Logger.Info("backplane delivers again")

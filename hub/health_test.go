@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -197,6 +198,46 @@ func TestABackplaneThatTakesNothingInSilenceIsFoundOut(t *testing.T) {
 		gate.Open()
 		time.Sleep(3 * time.Second)
 		w.want(t, "it takes again", true)
+	})
+}
+
+// A hub that stood still, since its machine was stopped or had no core for it, has
+// not heard itself for a while either. It listens on before it calls that deafness.
+func TestTimeInWhichAHubStoodStillIsNoDeafness(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		var w told
+		a, b := join(t, broker, hub.Config{OnBackplaneHealth: w.health}), join(t, broker, hub.Config{})
+		time.Sleep(time.Minute)
+		w.want(t, "connected", true)
+		var lost, stood atomic.Bool
+		a.link.SetFaults(hubtest.BackplaneFaults{
+			Deliver: func(d hub.Delivery) []hub.Delivery {
+				if e, err := wire.ParseEnvelope(d.Envelope); err == nil && e.Source == a.ID() && lost.CompareAndSwap(false, true) {
+					return nil // one announcement, just before it stands still
+				}
+				return []hub.Delivery{d}
+			},
+			Publish: func(_ context.Context, p hub.Publication) error {
+				if strings.HasPrefix(string(p.Topic), "h:") && stood.CompareAndSwap(false, true) {
+					time.Sleep(time.Hour)
+				}
+				return nil
+			},
+		})
+		for !lost.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := b.CountClients(ctx); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour + time.Minute)
+		if errs := w.take(); !stood.Load() || len(errs) != 0 || a.Stats().Backplane.Disruptions != 0 {
+			t.Errorf("stood still %t: was told %v, %d disruptions; want an hour's halt, and no word of it",
+				stood.Load(), errs, a.Stats().Backplane.Disruptions)
+		}
 	})
 }
 
