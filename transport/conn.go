@@ -66,6 +66,7 @@ func newConn(t *Transport, o hub.AcceptOptions) *conn {
 	c.out.idle.L = &c.out.mu
 	c.out.timeout = o.WriteTimeout
 	c.out.fail = c.cutOff
+	c.out.drainers = &t.drainers
 	return c
 }
 
@@ -215,7 +216,9 @@ func (c *conn) finish(r hub.Receiver, v verdict) {
 	if c.reader != nil {
 		c.reader.discard()
 	}
-	c.t.readers.leave()
+	if c.t.readers.leave() {
+		c.t.drainers.dismiss()
+	}
 	if c.out.deflate {
 		c.t.deflating.Add(-1)
 	}

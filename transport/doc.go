@@ -38,14 +38,14 @@
 //
 // On Linux, over plain TCP or Unix sockets, Send writes as many frames as the
 // socket takes with one non-blocking system call; a goroutine runs only while
-// the socket is full. Over TLS, on wrapped connections and on other systems a
-// goroutine does the writing and runs only while there is something to write:
-// there Send always returns hub.ErrWouldBlock, takes up to 64 KiB at a time, and
+// the socket is full. Over TLS, on wrapped connections and on other systems
+// goroutines do the writing, of which up to 16 wait for the next connection that
+// has something to write: there Send always returns hub.ErrWouldBlock, takes up to 64 KiB at a time, and
 // Writable follows when that is written. The build tag "portable" selects this
 // way on Linux too.
 //
-// A peer that takes nothing for AcceptOptions.WriteTimeout while something
-// waits is cut off. On the portable way that means 16 KiB within that time.
+// A peer that takes nothing for AcceptOptions.WriteTimeout (and up to a sixteenth
+// of it more) while something waits is cut off. On the portable way that means 16 KiB within that time.
 // Pings and pongs that wait are at most one each: RFC 6455 lets newer pongs
 // replace older ones.
 //

@@ -19,8 +19,8 @@ import (
 //
 // Where the socket can be written without blocking (raw is set), Send and Ping
 // write on the caller's goroutine, and drain, a goroutine of its own, runs only
-// while the socket is full. Elsewhere drain does all writing, and runs only
-// while there is something to write.
+// while the socket is full. Elsewhere a goroutine of drainers runs drain, which
+// does all writing, and only while there is something to write.
 //
 // What waits is bounded: the rest of what Send took, which takes nothing while
 // anything waits, one ping, the newest pong (RFC 6455, section 5.5.3, allows to
@@ -33,6 +33,8 @@ type outbox struct {
 	deflate bool            // the peer takes compressed messages
 	timeout time.Duration   // how long the peer may take no byte while some wait
 	fail    func(error)     // ends the connection for a failed write
+	// drainers write for it where raw is nil.
+	drainers *drainers
 
 	pings  atomic.Int64   // were written, or soon will be, and no pong has come
 	drains sync.WaitGroup // goroutines of drain, and of owed calls of Writable
@@ -49,7 +51,8 @@ type outbox struct {
 	over    error  // nothing is written any more
 
 	// Owned by whoever is busy.
-	rest [][]byte // taken and unwritten
+	rest  [][]byte  // taken and unwritten
+	until time.Time // nc's write deadline
 }
 
 const (
@@ -84,18 +87,21 @@ func (o *outbox) send(frames []hub.Frame) (int, error) {
 		return 0, hub.ErrWouldBlock
 	}
 	o.busy = true
-	var n int
 	if o.raw == nil {
-		n = o.take(frames)
-	} else {
+		n := o.take(frames)
+		o.want = true
+		o.drains.Add(1)
 		o.mu.Unlock()
-		var err error
-		n, err = o.writeFrames(frames)
+		o.drainers.drain(o)
 		o.mu.Lock()
-		if err != nil {
-			o.failLocked(err)
-			return n, fmt.Errorf("transport: send: %w", err)
-		}
+		return n, hub.ErrWouldBlock
+	}
+	o.mu.Unlock()
+	n, err := o.writeFrames(frames)
+	o.mu.Lock()
+	if err != nil {
+		o.failLocked(err)
+		return n, fmt.Errorf("transport: send: %w", err)
 	}
 	if len(o.rest) > 0 {
 		o.want = true
@@ -287,16 +293,10 @@ func (o *outbox) drain() {
 // writeRest writes o.rest, blocking. The peer has o.timeout to take some of it,
 // and again for each further piece.
 func (o *outbox) writeRest() error {
-	var err error
 	if o.raw != nil {
-		err = o.writeRaw()
-	} else {
-		err = o.writePieces()
+		return o.writeRaw()
 	}
-	if err != nil {
-		return err
-	}
-	return o.nc.SetWriteDeadline(time.Time{})
+	return o.writePieces()
 }
 
 func (o *outbox) writeRaw() error {
@@ -348,7 +348,17 @@ func (o *outbox) writePieces() error {
 	return nil
 }
 
-func (o *outbox) extend() error { return o.nc.SetWriteDeadline(time.Now().Add(o.timeout)) }
+// extend gives the peer at least o.timeout from now, and up to a sixteenth more,
+// so that not every write moves a timer. A deadline that passes between two
+// writes does nothing, since each begins here.
+func (o *outbox) extend() error {
+	now := time.Now()
+	if o.until.Sub(now) >= o.timeout {
+		return nil
+	}
+	o.until = now.Add(o.timeout + o.timeout/16)
+	return o.nc.SetWriteDeadline(o.until)
+}
 
 // idleLocked gives busy up, and reports whether the caller must now call
 // Writable.

@@ -135,11 +135,13 @@ func (p *readers) enter() {
 	p.conns++
 }
 
-// leave says that a connection is over.
-func (p *readers) leave() {
+// leave says that a connection is over, and reports whether it was the last.
+func (p *readers) leave() (none bool) {
 	p.mu.Lock()
 	var last [2][]*reader
-	if p.conns--; p.conns == 0 {
+	p.conns--
+	none = p.conns == 0
+	if none {
 		last, p.spare = p.spare, last
 	}
 	p.mu.Unlock()
@@ -148,6 +150,7 @@ func (p *readers) leave() {
 			r.discard()
 		}
 	}
+	return none
 }
 
 // borrow gives the connection a reader.

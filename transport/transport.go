@@ -27,6 +27,7 @@ type Transport struct {
 	threshold   int
 	deflating   atomic.Int64 // live connections that negotiated deflate
 	readers     readers
+	drainers    drainers
 }
 
 var _ hub.Transport = (*Transport)(nil)
