@@ -18,6 +18,7 @@ import (
 type closing struct {
 	code   uint16
 	reason string
+	when   <-chan struct{} // nil is at once
 }
 
 // scriptedHub serves the gateway's page, and ends each connection as the next
@@ -54,6 +55,13 @@ func newScriptedHub(t *testing.T, script ...closing) *scriptedHub {
 		acceptWebSocket(rw.Writer, r.Header.Get("Sec-WebSocket-Key"))
 		select {
 		case line := <-lines:
+			if line.when != nil {
+				select {
+				case <-line.when:
+				case <-over:
+					return
+				}
+			}
 			if line.code != 0 {
 				payload := append(binary.BigEndian.AppendUint16(nil, line.code), line.reason...)
 				rw.Write(append([]byte{0x88, byte(len(payload))}, payload...))
@@ -110,22 +118,31 @@ func (h *scriptedHub) next(t *testing.T) time.Time {
 func TestPageWaitsAsLongAsARestartingHubAsks(t *testing.T) {
 	b := startBrowser(t)
 	const hint = 2500 * time.Millisecond
-	h := newScriptedHub(t, closing{1012, `{"reason":"restart","reconnectAfterMs":` + strconv.Itoa(int(hint.Milliseconds())) + `}`})
+	now := make(chan struct{})
+	h := newScriptedHub(t, closing{1012, `{"reason":"restart","reconnectAfterMs":` + strconv.Itoa(int(hint.Milliseconds())) + `}`, now})
 	ann := b.newPage("ann", desktop, "light")
 	ann.open(h.URL)
-	first := h.next(t)
-	ann.wait(`() => /^Reconnecting in/.test(document.querySelector("#state-text").textContent)`, nil)
+	h.next(t)
+	// What the page says meanwhile is gone when it has connected again.
+	ann.eval(nil, `() => {
+		const text = document.querySelector("#state-text");
+		window.said = [];
+		new MutationObserver(() => window.said.push(text.textContent)).observe(text, { childList: true, characterData: true, subtree: true });
+	}`, nil)
+	closed := time.Now()
+	close(now)
 	// Without the hint it would be back within a second.
-	if waited := h.next(t).Sub(first); waited < hint {
+	if waited := h.next(t).Sub(closed); waited < hint {
 		t.Errorf("the page came back after %v, want not before %v", waited, hint)
 	}
 	ann.waitText("#state-text", "Connected")
+	ann.wait(`() => window.said.some(text => /^Reconnecting in/.test(text))`, nil)
 	ann.noComplaints()
 }
 
 func TestPageComesBackAfterLosses(t *testing.T) {
 	b := startBrowser(t)
-	h := newScriptedHub(t, closing{}, closing{1012, "no hint"}, closing{4002, ""}, closing{1011, ""})
+	h := newScriptedHub(t, closing{}, closing{code: 1012, reason: "no hint"}, closing{code: 4002}, closing{code: 1011})
 	ann := b.newPage("ann", desktop, "light")
 	ann.open(h.URL)
 	for range 5 {
@@ -137,7 +154,7 @@ func TestPageComesBackAfterLosses(t *testing.T) {
 
 func TestPageStaysAwayWhenComingBackIsInVain(t *testing.T) {
 	b := startBrowser(t)
-	h := newScriptedHub(t, closing{1008, "not you"}, closing{4500, ""})
+	h := newScriptedHub(t, closing{code: 1008, reason: "not you"}, closing{code: 4500})
 	ann := b.newPage("ann", desktop, "light")
 	ann.open(h.URL)
 	for range 2 {
