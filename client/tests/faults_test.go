@@ -195,6 +195,7 @@ func TestAUserWhoIsThrownOutStaysAway(t *testing.T) {
 		return hub.AuthResult{Valid: true, UserID: "ann"}
 	})})
 	u := connected(t, quick(s.addr))
+	u.join("news") // the hub knows the client by now
 	if _, err := s.DisconnectUser(t.Context(), "ann", 4500, "banned"); err != nil {
 		t.Fatal(err)
 	}

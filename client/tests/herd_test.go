@@ -16,8 +16,9 @@ import (
 // where time is exact, in the client's own test of the same.
 func TestAThousandClientsOfAHubThatGoesAwayComeBack(t *testing.T) {
 	const clients = 1000
-	s := serve(t, hub.Config{})
-	other := serve(t, hub.Config{})
+	// A machine that is very slow must not lose anybody a second time.
+	patient := hub.Config{HeartbeatInterval: -1, PongTimeout: -1, WriteTimeout: hang, HandshakeTimeout: hang}
+	s, other := serve(t, patient), serve(t, patient)
 	way := proxyTo(t, s.addr)
 	came := make(chan time.Duration, clients)
 	live := make(chan struct{}, 20*clients)
@@ -25,7 +26,8 @@ func TestAThousandClientsOfAHubThatGoesAwayComeBack(t *testing.T) {
 	for range clients {
 		var lost time.Time // the callbacks of a client are called one after another
 		c, err := client.New(client.ReconnectConfig{
-			URL: "ws://" + way.Addr() + "/ws", Logger: quiet, InitialBackoff: 2 * time.Second, HandshakeTimeout: hang,
+			URL: "ws://" + way.Addr() + "/ws", Logger: quiet, InitialBackoff: 2 * time.Second,
+			HandshakeTimeout: hang, WriteTimeout: hang, PingInterval: -1,
 			OnDisconnect: func(error) { lost = time.Now() },
 			OnReconnect: func(int) {
 				select {

@@ -37,7 +37,7 @@ const (
 )
 
 // required are the rows that a complete table has.
-var required = rows("C", 1, 8) + rows("S0.", 1, 11) + "S1.2 S1.3 " + rows("S2.", 1, 7) + rows("S3.", 1, 4)
+var required = rows("C", 1, 8) + rows("S0.", 1, 11) + rows("S1.", 1, 3) + rows("S2.", 1, 7) + rows("S3.", 1, 4)
 
 func rows(prefix string, from, to int) string {
 	var b strings.Builder
