@@ -53,7 +53,7 @@ func (b *Backplane) Subscribe(ctx context.Context, topics ...hub.Topic) error {
 }
 
 // wishLocked adds topics to what is wanted and queues the commands. It returns
-// those that are new.
+// those that are new, and that a node is told of: others are not wanted then.
 func (b *Backplane) wishLocked(k *call, topics []hub.Topic) []wish {
 	var fresh []wish
 	groups := make(map[*partition][]wish)
@@ -62,9 +62,7 @@ func (b *Backplane) wishLocked(k *call, topics []hub.Topic) []wish {
 		p := b.parts[at]
 		if _, known := p.wanted[channel]; !known {
 			p.wanted[channel] = topic
-			w := wish{p, channel, topic}
-			fresh = append(fresh, w)
-			groups[p] = append(groups[p], w)
+			groups[p] = append(groups[p], wish{p, channel, topic})
 		} else if !p.live {
 			k.failLocked([]hub.Topic{topic}, hub.ErrUnavailable)
 		}
@@ -77,9 +75,13 @@ func (b *Backplane) wishLocked(k *call, topics []hub.Topic) []wish {
 		}
 		if err := p.readyLocked(); err != nil {
 			k.failLocked(names, err)
+			for _, channel := range channels {
+				delete(p.wanted, channel)
+			}
 			continue
 		}
 		p.link.conn.subscribeLocked(k, channels, names)
+		fresh = append(fresh, wishes...)
 	}
 	return fresh
 }

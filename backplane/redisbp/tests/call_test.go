@@ -86,6 +86,35 @@ func giveUp(t *testing.T, b *redisbp.Backplane, proxy *netfault.Proxy, next hub.
 	return <-second
 }
 
+// Who asks a silent server again and again is refused, and leaves nothing that
+// waits for the server.
+func TestARefusedSubscribeLeavesNothingToSend(t *testing.T) {
+	server := redistest.Start(t)
+	b, _ := start(t, redisbp.Config{URL: "redis://" + server.Addr(), ProbeInterval: hang})
+	client := server.Client()
+	before := calls(t, client, "unsubscribe")
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := b.Subscribe(ctx, "c:x"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Subscribe: got %v, want %v", err, context.DeadlineExceeded)
+	}
+	for range 100 {
+		if err := b.Subscribe(t.Context(), "c:x", "c:y"); !errors.Is(err, hub.ErrUnavailable) {
+			t.Fatalf("Subscribe to a server that is known to be silent: got %v, want %v", err, hub.ErrUnavailable)
+		}
+	}
+	server.Thaw()
+	for end := time.Now().Add(hang); b.Subscribe(t.Context(), "c:end") != nil; {
+		if time.Now().After(end) {
+			t.Fatalf("Subscribe: got nothing but errors for %v, want nil", hang)
+		}
+	}
+	if n := calls(t, client, "unsubscribe") - before; n > 1 {
+		t.Errorf("got %d UNSUBSCRIBE at the server, want one at most: for what was on the way", n)
+	}
+}
+
 // The bytes are the caller's again when Publish has returned, also when the
 // publication is half written then.
 func TestAnEnvelopeIsTheCallersWhenItsContextHasEnded(t *testing.T) {
@@ -140,12 +169,19 @@ func TestAFrozenServerGetsAPublicationOnce(t *testing.T) {
 	}
 }
 
+// Close answers who is under way, and who stands behind that.
 func TestCloseDoesNotWaitForAFrozenServer(t *testing.T) {
 	server := redistest.Start(t)
 	b, _ := start(t, redisbp.Config{URL: "redis://" + server.Addr(), ProbeInterval: hang})
 	server.Freeze()
-	failed := make(chan error, 1)
-	go func() { failed <- try(t, b, "c:x", "1", hang) }()
+	const publishers = 2
+	failed := make(chan error, publishers)
+	for range publishers {
+		go func() {
+			_, err := b.Publish(context.Background(), hub.Publication{Topic: "c:x"})
+			failed <- err
+		}()
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := b.Subscribe(ctx, "c:x"); err == nil {
@@ -156,8 +192,15 @@ func TestCloseDoesNotWaitForAFrozenServer(t *testing.T) {
 		t.Errorf("Close: got %v, want nil", err)
 	}
 	t.Logf("closed after %v", time.Since(began))
-	if err := <-failed; err == nil {
-		t.Error("Publish that was under way: got nil, want an error")
+	for range publishers {
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("Publish that was under way: got nil, want an error")
+			}
+		case <-time.After(hang):
+			t.Fatalf("Publish after Close: got nothing for %v, want an error", hang)
+		}
 	}
 	server.Thaw()
 }
