@@ -186,6 +186,10 @@ func (f *fleet) ask(topic string) (*question, int, error) {
 	if i < 0 {
 		if q == nil || len(q.topics) == wire.MaxQuestions {
 			if len(f.gathering) == maxGathering {
+				// Nobody waits for some any more.
+				f.gathering = slices.DeleteFunc(f.gathering, func(q *question) bool { return q.callers == 0 })
+			}
+			if len(f.gathering) == maxGathering {
 				return nil, 0, errTooManyCounts
 			}
 			q = &question{done: make(chan struct{})}

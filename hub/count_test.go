@@ -394,6 +394,31 @@ func TestQuestionsAreSharedAndBounded(t *testing.T) {
 	})
 }
 
+// While the broker hangs nothing is asked. Calls whose context has ended take no
+// room from those that come.
+func TestCountsThatWereGivenUpTakeNoRoom(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		a := settled(t, broker, 2)[0]
+		var gate hubtest.Gate
+		a.link.SetFaults(hubtest.BackplaneFaults{Publish: func(ctx context.Context, _ hub.Publication) error { return gate.Wait(ctx) }})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		var calls sync.WaitGroup
+		for i := range (hub.MaxGathering + 2) * wire.MaxQuestions {
+			calls.Go(func() { _, _ = a.CountSubscribers(ctx, fmt.Sprint("channel-", i)) })
+		}
+		calls.Wait()
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := a.CountSubscribers(ctx, "later"); errors.Is(err, hub.ErrUnavailable) {
+			t.Errorf("a call after others were given up: got %v, want it to wait", err)
+		}
+		gate.Open()
+		a.end()
+	})
+}
+
 func TestAnswersAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
