@@ -40,7 +40,8 @@
 // Silence is found by a probe: when nothing has come in for ProbeInterval (1 s)
 // the backplane publishes to a subject that only it is subscribed to, and when
 // that has not come back within ProbeTimeout (5 s) the connection is made anew.
-// So a connection that answers pings but delivers nothing is found too.
+// Time in which this process did not run does not count. So a connection that
+// answers pings but delivers nothing is found too.
 //
 // What comes in faster than the hub takes it waits in a queue that is bounded
 // in messages and bytes (PendingMessages, PendingBytes). What does not fit is
