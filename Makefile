@@ -2,7 +2,8 @@
 
 .PHONY: test deps lint fuzz bench ci
 
-test: deps ## every module's tests, with the race detector
+test: deps ## every module's tests, with the race detector, and the JavaScript client's
+	@scripts/clientjs
 	@scripts/test
 
 deps: ## what the tests need: the only target that touches the system
