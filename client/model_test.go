@@ -26,7 +26,7 @@ func TestRandomSequencesAgreeWithTheModel(t *testing.T) {
 	seeds := []uint64{*modelSeed}
 	if *modelSeed == 0 {
 		seeds = nil
-		for range 150 {
+		for range 50 {
 			seeds = append(seeds, rand.Uint64())
 		}
 	}

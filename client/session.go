@@ -279,44 +279,60 @@ func (c *ReconnectingClient) write(s *session) error {
 		case <-c.life.Done():
 			return nil
 		}
-		for {
-			c.mu.Lock()
-			frames := c.tellLocked()
-			taken := c.queue.take(maxBatch)
-			for _, e := range taken {
-				frames = append(frames, e.frame)
-				if e.id != 0 {
-					c.requests[e.id] = e
-				}
-			}
-			c.mu.Unlock()
+		for c.life.Err() == nil {
+			frames, taken := c.batch()
 			if len(frames) == 0 {
 				break
 			}
-			err := c.writeAll(s, frames)
-			for _, e := range taken {
-				if err != nil {
-					c.lost(e, err)
-				} else {
-					e.sent <- nil
-				}
-			}
-			if err != nil {
-				// Why the server ended the connection may wait to be read.
-				hurry := time.NewTimer(lastWords)
-				defer hurry.Stop()
-				select {
-				case <-hurry.C:
-				case <-s.ctx.Done():
-				case <-c.life.Done():
-				}
-				return &CloseError{Code: wire.CloseAbnormal, err: err}
-			}
-			if c.life.Err() != nil {
-				return nil
+			if err := c.writeBatch(s, frames, taken); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// batch takes what is to be written next.
+func (c *ReconnectingClient) batch() (frames [][]byte, taken []*entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	frames = c.tellLocked()
+	taken = c.queue.take(maxBatch)
+	for _, e := range taken {
+		frames = append(frames, e.frame)
+		if e.id != 0 {
+			c.requests[e.id] = e
+		}
+	}
+	return frames, taken
+}
+
+// writeBatch writes frames together, and tells the senders of those that are
+// messages. After a failure it waits a little: why the server has ended the
+// connection may be still to be read.
+func (c *ReconnectingClient) writeBatch(s *session, frames [][]byte, taken []*entry) error {
+	// When the context of a failed write ends the library closes the connection:
+	// so not before the reader had its time.
+	ctx, cancel := context.WithTimeout(s.ctx, c.cfg.WriteTimeout)
+	defer cancel()
+	err := s.writeAll(ctx, frames)
+	for _, e := range taken {
+		if err != nil {
+			c.lost(e, err)
+		} else {
+			e.sent <- nil
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	hurry := time.NewTimer(lastWords)
+	defer hurry.Stop()
+	select {
+	case <-hurry.C:
+	case <-s.ctx.Done():
+	case <-c.life.Done():
+	}
+	return &CloseError{Code: wire.CloseAbnormal, err: err}
 }
 
 // lost tells of a message that was being written.
@@ -327,9 +343,7 @@ func (c *ReconnectingClient) lost(e *entry, err error) {
 	e.sent <- fmt.Errorf("%w: %w", ErrConnectionLost, err)
 }
 
-func (c *ReconnectingClient) writeAll(s *session, frames [][]byte) error {
-	ctx, cancel := context.WithTimeout(s.ctx, c.cfg.WriteTimeout)
-	defer cancel()
+func (s *session) writeAll(ctx context.Context, frames [][]byte) error {
 	for i, frame := range frames {
 		s.body.more.Store(i < len(frames)-1)
 		if err := s.conn.Write(ctx, websocket.MessageText, frame); err != nil {
