@@ -171,10 +171,12 @@ test("expired credentials are renewed at once, but once", async (t) => {
   await wantAttemptAfter(net, pass, 2000, "expired again");
   assert.deepEqual(asked, [undefined, 4001, 4001]);
   assert.deepEqual(net.sockets.map(({ url }) => url), ["token+1", "token+2", "token+3"].map((token) => `ws://hub.test/ws?token=${token}`));
-  net.last.open();
-  await pass(10_000);
-  net.last.end(4001);
-  await wantAttemptAfter(net, pass, 0, "expired after a while");
+  for (let i = 0; i < 2; i++) {
+    net.last.open();
+    await pass(10_000);
+    net.last.end(4001);
+    await wantAttemptAfter(net, pass, 0, "expired after a while");
+  }
 });
 
 test("a token that can't be had is a failed attempt, and one that can never be had stops the client", async (t) => {
