@@ -194,6 +194,21 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// Rights that are taken away end a topic, which is reported, and no other one.
+func TestRightsThatAreTakenAwayAreReported(t *testing.T) {
+	server := redistest.Start(t)
+	b, r := start(t, redisbp.Config{URL: "redis://" + server.Addr(), ProbeInterval: hang})
+	subscribe(t, b, "c:open", "c:shut")
+	if err := server.Client().Do(t.Context(), "acl", "setuser", "default", "resetchannels", "&ws:$probe:*", "&ws:c:open").Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, "Disrupted by what is refused, and Restored", func() bool {
+		return r.restored > 1 && slices.ContainsFunc(r.disrupted, func(err error) bool { return strings.Contains(err.Error(), "c:shut") })
+	})
+	publish(t, b, "c:open", "1")
+	r.await(t, "a delivery", func() bool { return r.has("c:open", "1") })
+}
+
 func TestRightsOnACluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, 3, 0, hang)
 	for _, n := range cluster.Nodes {
