@@ -37,12 +37,13 @@ test("subscriptions survive, and are sent in one burst before anything else", as
   }
   client.subscribe("gone", () => {})();
   client.send({ type: "say" });
+  client.on("statechange", ({ state }) => state === "connected" && client.send({ type: "early" }));
   client.on("connect", () => client.send({ type: "late" }));
   await settle();
   for (let i = 0; i < 3; i++) {
     net.last.open();
     assert.deepEqual(net.last.sent.map(({ type, data }) => data ?? type).slice(0, 3), ["a", "b", "c"]);
-    assert.deepEqual(net.last.sent.slice(3).map(({ type }) => type), i === 0 ? ["say", "late"] : ["late"]);
+    assert.deepEqual(net.last.sent.slice(3).map(({ type }) => type), i === 0 ? ["say", "early", "late"] : ["early", "late"]);
     net.last.welcome();
     net.last.say(event("b", i));
     net.last.end();
