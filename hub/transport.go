@@ -86,7 +86,9 @@ type Conn interface {
 	// rest. With n < len(frames), or while anything taken is still unwritten,
 	// the error is ErrWouldBlock and the Conn calls Receiver.Writable, once for
 	// all such answers, as soon as it holds nothing unwritten; that call may come
-	// before Send has returned. Any other error means that the connection is over.
+	// before Send has returned. Any other error means that the connection is over:
+	// Closed comes without a call of Close, but maybe not before a close frame that
+	// is under way has been seen through.
 	//
 	// The Conn does not keep the slice, only the frames in it.
 	Send(frames []Frame) (n int, err error)

@@ -71,6 +71,7 @@ var errForeignFrame = errors.New("transport: send: frame of another transport")
 func (o *outbox) send(frames []hub.Frame) (int, error) {
 	for _, f := range frames {
 		if _, ok := f.(*frame); !ok {
+			o.fail(errForeignFrame)
 			return 0, errForeignFrame
 		}
 	}

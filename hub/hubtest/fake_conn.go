@@ -105,7 +105,9 @@ func (c *conn) Send(frames []hub.Frame) (n int, err error) {
 	for n < len(frames) && !(c.stalled && c.outBytes >= c.t.window()) {
 		f, ok := frames[n].(*frame)
 		if !ok {
-			return n, fmt.Errorf("hubtest: send: frame of type %T is not of this transport", frames[n])
+			err := fmt.Errorf("hubtest: send: frame of type %T is not of this transport", frames[n])
+			c.overLocked(err, false)
+			return n, err
 		}
 		c.sendLocked(item{t: f.t, payload: f.payload, size: f.Size()})
 		n++

@@ -162,6 +162,7 @@ func transportChecks() []transportCheck {
 		{"CloseWaitsForTheReceiver", nil, checkCloseWaits},
 		{"NothingIsReceivedAfterClose", nil, checkAfterClose},
 		{"SendAfterTheEndFails", nil, checkSendAfter},
+		{"AFailedSendIsFollowedByClosed", nil, checkFailedSend},
 		{"CloseLeavesNoGoroutine", nil, checkGoroutines},
 		{"ConcurrentCallsDoNoHarm", nil, checkConcurrent},
 	}

@@ -316,6 +316,42 @@ func checkSendAfter(b *transportBed) {
 	}
 }
 
+// checkFailedSend calls no Close: a failed Send is nobody's reason to.
+func checkFailedSend(b *transportBed) {
+	for _, unstarted := range []bool{false, true} {
+		l := b.connect(linkOptions{unstarted: unstarted})
+		l.client.Cut()
+		l.sendUntilOver()
+		if unstarted {
+			l.start()
+		}
+		l.expectClosed()
+	}
+	// A Send that fails does no harm to the close frame that is under way.
+	o := linkOptions{}
+	o.accept.ReadLimit = 1000
+	l := b.connect(o)
+	if err := l.client.Send(hub.BinaryFrame, make([]byte, o.accept.ReadLimit+1)); err != nil {
+		b.Logf("the client's Send: %v", err) // the answer may be quicker
+	}
+	l.sendUntilOver()
+	l.expectFailure(wire.CloseTooBig)
+}
+
+// sendUntilOver sends until the connection says that it is over.
+func (l *transportLink) sendUntilOver() {
+	l.b.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	frames := l.b.frames(text("on and on"))
+	for began := time.Now(); time.Since(began) < l.b.patience; <-ticker.C {
+		if _, err := l.conn.Send(frames); err != nil && !errors.Is(err, hub.ErrWouldBlock) {
+			return
+		}
+	}
+	l.b.Fatalf("Send: got no error within %v, want that the connection is over", l.b.patience)
+}
+
 func checkGoroutines(b *transportBed) {
 	endOf := func(l *transportLink, code wire.CloseCode) {
 		echo(l)

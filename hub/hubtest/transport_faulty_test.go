@@ -2,6 +2,7 @@ package hubtest_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -365,6 +366,8 @@ var transportFaults = []transportFault{
 			return n, err
 		}
 	})},
+	{"AFailedSendIsFollowedByClosed", "forgets it", conns(forgetClosed)},
+	{"AFailedSendIsFollowedByClosed", "gives the close frame up", conns(cutFailed)},
 	{"CloseLeavesNoGoroutine", "one each", conns(func(c *faultyConn) {
 		over := faultsOver
 		go func() { <-over }()
@@ -450,6 +453,48 @@ func sendKept(c *faultyConn) {
 			made = append(made, hubtest.NewTransport().Prepare(f.t, f.payload))
 		}
 		return c.Conn.Send(made)
+	}
+}
+
+// forgetClosed leaves it to Send's error, where there was one, to say that the
+// connection is over.
+func forgetClosed(c *faultyConn) {
+	var failed, closing atomic.Bool
+	c.send = func(frames []hub.Frame) (int, error) {
+		n, err := c.Conn.Send(frames)
+		if err != nil && err != hub.ErrWouldBlock {
+			failed.Store(true)
+		}
+		return n, err
+	}
+	c.close = func(code wire.CloseCode, reason string) error {
+		closing.Store(true)
+		return c.Conn.Close(code, reason)
+	}
+	c.closed = func(r hub.Receiver, err error) {
+		time.Sleep(time.Second) // of a bubble: Send is first
+		if !failed.Load() || closing.Load() {
+			r.Closed(err)
+		}
+	}
+}
+
+// cutFailed takes a Send that fails for the end, whatever is under way.
+func cutFailed(c *faultyConn) {
+	var failed atomic.Bool
+	c.send = func(frames []hub.Frame) (int, error) {
+		n, err := c.Conn.Send(frames)
+		if err != nil && err != hub.ErrWouldBlock {
+			failed.Store(true)
+		}
+		return n, err
+	}
+	c.closed = func(r hub.Receiver, err error) {
+		time.Sleep(time.Second) // of a bubble: Send is first
+		if failed.Load() {
+			err = net.ErrClosed
+		}
+		r.Closed(err)
 	}
 }
 
