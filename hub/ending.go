@@ -112,7 +112,9 @@ func (c *Client) closeConn(e ending) {
 	cut := make(chan struct{})
 	stop := context.AfterFunc(c.hub.forced, func() {
 		defer close(cut)
-		c.hub.cut.Store(true)
+		if c.present != nil { // one that came too late never was a client
+			c.hub.cut.Store(true)
+		}
 		_ = c.conn.Close(0, "")
 	})
 	// How a connection that is being given up came to its end changes nothing.

@@ -122,9 +122,8 @@ func (f *flusher) flush(c *Client, batch []Frame) []Frame {
 	if c.out.settle(&f.hub.cfg, n, rest, bytes, blocked, failed) {
 		f.push(c)
 	}
-	if failed {
-		c.end(ending{reason: DisconnectedByClient, cause: err})
-	}
+	// A connection that is over says so by Closed. To end the client here would
+	// cut off the close frame that its transport may be writing.
 	clear(batch)
 	if cap(batch) > maxBatchMemory {
 		return nil
