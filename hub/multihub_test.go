@@ -285,6 +285,28 @@ func TestForeignProgramsMayPublishPlainJSON(t *testing.T) {
 	})
 }
 
+// A control message that has lost its mark on the way, by one bit, is not for
+// clients: they get JSON objects and nothing else.
+func TestAPayloadThatIsNoObjectReachesNoClient(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		broker := hubtest.NewBroker(hubtest.BrokerConfig{})
+		a := join(t, broker, hub.Config{})
+		p := a.connect()
+		before := a.Stats()
+		lost := wire.AppendControl(nil, &wire.Control{Kind: wire.ControlGoodbye})
+		for i, payload := range [][]byte{lost, nil, []byte("[]"), []byte(`"text"`), []byte("1")} {
+			broker.Publish(wire.TopicBroadcast, wire.AppendEnvelope(nil, &wire.Envelope{Source: "other", MessageID: fmt.Sprint(i), Payload: payload}))
+		}
+		p.wantNothing()
+		s := a.Stats()
+		if got := s.Backplane.Malformed - before.Backplane.Malformed; got != 5 || s.Received != before.Received {
+			t.Errorf("got %d malformed and %d received, want 5 and none", got, s.Received-before.Received)
+		}
+		broker.Publish(wire.TopicBroadcast, wire.AppendEnvelope(nil, &wire.Envelope{Source: "other", Payload: []byte(`{"type":"event","data":1}`)}))
+		p.want(hub.TypeEvent, "1")
+	})
+}
+
 func TestTraceContextCrossesHubs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		type key struct{}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -72,8 +73,10 @@ func (h *Hub) deliverReceived(t Topic, e *wire.Envelope) {
 		}
 		p.to = address{kind: toUser, name: user}
 	}
-	if !utf8.Valid(p.payload) {
-		h.malformed(t, errors.New("payload is not UTF-8"))
+	if !bytes.HasPrefix(p.payload, []byte("{")) || !utf8.Valid(p.payload) {
+		// Enough to keep from clients what never was a frame, as a control
+		// message that has lost its mark. More would cost each message too much.
+		h.malformed(t, errors.New("payload is no JSON object in UTF-8"))
 		return
 	}
 	frame, err := h.prepare(p.payload)
