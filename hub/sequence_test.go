@@ -176,7 +176,7 @@ func TestOverdueNumbersAreBounded(t *testing.T) {
 		t.Error("a number that was given up: got fresh, want it dropped")
 	}
 	if _, missed := w.Check(numbered(1, 1<<31)); missed < 1<<30 {
-		t.Errorf("a leap over %d numbers: got %d missed", 1<<31, missed)
+		t.Errorf("a leap over %d numbers: got %d missed", uint32(1<<31), missed)
 	}
 	if got := w.Overdue(); got != hub.MaxOverdue {
 		t.Errorf("after a leap: got %d overdue, want %d", got, hub.MaxOverdue)
