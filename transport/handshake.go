@@ -36,7 +36,7 @@ func shake(r *http.Request, offered []string, compression bool) (h handshake, st
 		// Its bytes would be taken for frames.
 		return h, http.StatusBadRequest, errors.New("an upgrade request has no body")
 	}
-	h.key = strings.TrimSpace(keys[0])
+	h.key = trim(keys[0])
 	var decoded [18]byte // of 24 digits
 	if len(h.key) != base64.StdEncoding.EncodedLen(16) {
 		return h, http.StatusBadRequest, errors.New("Sec-WebSocket-Key is not 16 bytes in base64")
@@ -59,11 +59,13 @@ func hasToken(lines []string, token string) bool {
 	return ok
 }
 
-// findToken looks for an element of a list, without regard to case.
+// findToken looks for an element of a list, without regard to the case of ASCII
+// letters. Unicode has others that fold to them, and other spaces, with which a
+// proxy in front sees no upgrade.
 func findToken(lines []string, token string) (as string, ok bool) {
 	for _, line := range lines {
 		for one := range strings.SplitSeq(line, ",") {
-			if one = strings.TrimSpace(one); strings.EqualFold(one, token) {
+			if one = trim(one); len(one) == len(token) && strings.EqualFold(one, token) {
 				return one, true
 			}
 		}
@@ -71,27 +73,56 @@ func findToken(lines []string, token string) (as string, ok bool) {
 	return "", false
 }
 
+// trim takes off what may stand around an element (RFC 9110, section 5.6.3).
+func trim(s string) string { return strings.Trim(s, " \t") }
+
 // takesDeflate reports whether one of the offers of permessage-deflate can be
 // met (RFC 7692, section 7.1). A window of the client's is read whatever its
 // size; our own has 32 KiB.
 func takesDeflate(lines []string) bool {
 	for _, line := range lines {
-	offers:
 		for offer := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(offer, ";")
-			if strings.TrimSpace(name) != "permessage-deflate" {
-				continue
+			if trim(name) == "permessage-deflate" && canMeet(params) {
+				return true
 			}
-			for p := range strings.SplitSeq(params, ";") {
-				switch p = strings.TrimSpace(p); {
-				case p == "", p == "client_no_context_takeover", p == "server_no_context_takeover",
-					p == "client_max_window_bits", strings.HasPrefix(p, "client_max_window_bits="), p == "server_max_window_bits=15":
-				default:
-					continue offers
-				}
-			}
-			return true
 		}
+	}
+	return false
+}
+
+// canMeet looks at an offer's parameters. One that is unknown, comes twice or has
+// a value that it can't have makes the offer one to decline.
+func canMeet(params string) bool {
+	seen := make(map[string]bool, 4)
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, valued := strings.Cut(trim(p), "=")
+		if name == "" && !valued {
+			continue
+		}
+		ok := !seen[name]
+		seen[name] = true
+		switch name {
+		case "client_no_context_takeover", "server_no_context_takeover":
+			ok = ok && !valued
+		case "client_max_window_bits":
+			ok = ok && (!valued || isWindow(value))
+		case "server_max_window_bits":
+			ok = ok && value == "15"
+		default:
+			ok = false
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func isWindow(bits string) bool {
+	switch bits {
+	case "8", "9", "10", "11", "12", "13", "14", "15":
+		return true
 	}
 	return false
 }

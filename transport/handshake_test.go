@@ -28,6 +28,59 @@ func TestTheHandshakeIsTheStandards(t *testing.T) {
 	}
 }
 
+// U+017F and U+212A fold to "s" and "k", U+00A0 is a space to some: none of them
+// is for HTTP, and a proxy in front that sees no upgrade would take what follows
+// for requests.
+func TestAnUpgradeIsAskedForInASCII(t *testing.T) {
+	for _, token := range []string{"web\u017focket", "websoc\u212aet", "websocket\u00a0", "\u0085websocket", "websocket\u2003"} {
+		request := strings.Replace(upgradeRequest, "Upgrade: websocket", "Upgrade: "+token, 1)
+		if _, _, _, status, err := transport.Shake(readRequest(t, request+"\r\n"), nil, false); err == nil || status != http.StatusUpgradeRequired {
+			t.Errorf("Upgrade: %q: got %v, status %d, want 426", token, err, status)
+		}
+	}
+	for _, offer := range []string{"go-w\u017f", "\u00a0go-ws"} {
+		r := readRequest(t, upgradeRequest+"Sec-WebSocket-Protocol: "+offer+"\r\n\r\n")
+		if got, _, _, _, err := transport.Shake(r, []string{"go-ws"}, false); err != nil || got != "" {
+			t.Errorf("subprotocol %q: got %q, %v, want none", offer, got, err)
+		}
+	}
+	r := readRequest(t, strings.Replace(upgradeRequest, "Upgrade: websocket", "Upgrade: h2c,\t WEBSocket ", 1)+"\r\n")
+	if _, _, _, _, err := transport.Shake(r, nil, false); err != nil {
+		t.Errorf("in another case, in a list: got %v, want an upgrade", err)
+	}
+}
+
+// RFC 7692, section 7: what is unknown, doubled or out of bounds makes an offer
+// one to decline, and the next one counts.
+func TestOffersOfCompressionThatCantBeMetAreDeclined(t *testing.T) {
+	for offer, want := range map[string]bool{
+		"permessage-deflate": true,
+		"permessage-deflate; client_max_window_bits; client_no_context_takeover; server_no_context_takeover": true,
+		"permessage-deflate;client_max_window_bits=8;server_max_window_bits=15":                              true,
+		"x-other, permessage-deflate; client_max_window_bits=15":                                             true,
+
+		"permessage-deflate; client_max_window_bits=99":                                       false,
+		"permessage-deflate; client_max_window_bits=7":                                        false,
+		"permessage-deflate; client_max_window_bits=08":                                       false,
+		"permessage-deflate; client_max_window_bits=":                                         false,
+		"permessage-deflate; client_max_window_bits; client_max_window_bits":                  false,
+		"permessage-deflate; client_max_window_bits=9; client_max_window_bits=10":             false,
+		"permessage-deflate; server_no_context_takeover; server_no_context_takeover":          false,
+		"permessage-deflate; server_no_context_takeover=1":                                    false,
+		"permessage-deflate; server_max_window_bits":                                          false,
+		"permessage-deflate; server_max_window_bits=10":                                       false,
+		"permessage-deflate; mystery":                                                         false,
+		"permessage-deflate; =":                                                               false,
+		"permessage-deflate; client_max_window_bits=99, permessage-deflate":                   true,
+		"permessage-deflate; server_max_window_bits=9, permessage-deflate; client_max_window": false,
+	} {
+		r := readRequest(t, upgradeRequest+"Sec-WebSocket-Extensions: "+offer+"\r\n\r\n")
+		if _, got, _, _, err := transport.Shake(r, nil, true); err != nil || got != want {
+			t.Errorf("%s: got %t, %v, want %t", offer, got, err, want)
+		}
+	}
+}
+
 func readRequest(t *testing.T, text string) *http.Request {
 	t.Helper()
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
