@@ -98,7 +98,7 @@ func TestTopLevelIsTheDesigns(t *testing.T) {
 			t.Errorf("%s: %q does not belong into the root folder", file, name)
 		}
 	}
-	for _, name := range strings.Fields("go.work hub transport backplane auth examples README.md") {
+	for _, name := range strings.Fields("go.work hub transport backplane auth client examples README.md") {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Errorf("the design's layout: %v", err)
 		}
