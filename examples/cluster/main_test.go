@@ -38,10 +38,26 @@ func visitors(t *testing.T, url string) []*probe.Client {
 	var all []*probe.Client
 	for i := range hubs {
 		c := probe.Dial(t, fmt.Sprintf("%s/hub/%d/ws", url, i+1))
-		c.Join("news")
+		c.Send(`{"type":"subscribe","data":"news"}`)
+		next(t, c, "subscribed")
 		all = append(all, c)
 	}
 	return all
+}
+
+// next reads the next message but those of the hub's health, which come when
+// they like.
+func next(t *testing.T, c *probe.Client, kind string) probe.Frame {
+	t.Helper()
+	for {
+		f := c.Any()
+		if f.Type == kind {
+			return f
+		}
+		if f.Type != "health" {
+			t.Fatalf("got %+v, want a message of type %s", f, kind)
+		}
+	}
 }
 
 func post(t *testing.T, url string, headers ...string) (status int, body string) {
@@ -68,9 +84,14 @@ func post(t *testing.T, url string, headers ...string) (status int, body string)
 	return answer.StatusCode, string(text)
 }
 
-// say publishes at a hub, and returns what its sender is answered.
-func say(from *probe.Client, text string) string {
+// say publishes at a hub.
+func say(from *probe.Client, text string) {
 	from.Send(`{"type":"say","channel":"news","id":"` + text + `","data":{"from":1,"text":"` + text + `"}}`)
+}
+
+// answered waits for what its sender is answered, which is when the broker has
+// what was said, or does not.
+func answered(from *probe.Client, text string) string {
 	for {
 		if f := from.Any(); f.ID == text {
 			return f.Type
@@ -81,7 +102,7 @@ func say(from *probe.Client, text string) string {
 // hears waits for what was said.
 func hears(t *testing.T, c *probe.Client, text string) {
 	t.Helper()
-	if f := c.Next("event"); string(f.Data) != `{"from":1,"text":"`+text+`"}` {
+	if f := next(t, c, "event"); string(f.Data) != `{"from":1,"text":"`+text+`"}` {
 		t.Errorf("got %s, want %s", f.Data, text)
 	}
 }
@@ -105,7 +126,7 @@ func look(t *testing.T, c *probe.Client, what string, good func(figures) bool) {
 	defer pause.Stop()
 	for end := time.Now().Add(probe.Bound); time.Now().Before(end); <-pause.C {
 		c.Send(`{"type":"look","id":"look"}`)
-		if err := json.Unmarshal(c.Next("look").Data, &last); err != nil {
+		if err := json.Unmarshal(next(t, c, "look").Data, &last); err != nil {
 			t.Fatal(err)
 		}
 		if good(last) {
@@ -124,9 +145,12 @@ func TestThreeHubsAreOneUntilTheBrokerStopsAndAgainWhenItIsBack(t *testing.T) {
 	for _, c := range all {
 		look(t, c, "3 clients on 3 hubs", everywhere)
 	}
-	all[0].Send(`{"type":"say","channel":"news","data":{"from":1,"text":"one"}}`)
+	say(all[0], "one")
 	for _, c := range all {
 		hears(t, c, "one")
+	}
+	if got := answered(all[0], "one"); got != "reply" {
+		t.Errorf("saying something: got %q, want a reply", got)
 	}
 
 	if status, body := post(t, url+"/broker/stop"); status != 200 || !strings.Contains(body, `"running":false`) {
@@ -138,7 +162,8 @@ func TestThreeHubsAreOneUntilTheBrokerStopsAndAgainWhenItIsBack(t *testing.T) {
 			return !f.Healthy && f.Everywhere == 1 && f.Answered == 1 && f.Disruptions > 0
 		})
 	}
-	if got := say(all[0], "two"); got != "error" {
+	say(all[0], "two")
+	if got := answered(all[0], "two"); got != "error" {
 		t.Errorf("saying something that others do not get: got %q, want an error", got)
 	}
 
@@ -151,7 +176,7 @@ func TestThreeHubsAreOneUntilTheBrokerStopsAndAgainWhenItIsBack(t *testing.T) {
 	for _, c := range all {
 		look(t, c, "3 clients on 3 hubs", everywhere)
 	}
-	all[0].Send(`{"type":"say","channel":"news","data":{"from":1,"text":"three"}}`)
+	say(all[0], "three")
 	for _, c := range all[1:] {
 		hears(t, c, "three")
 	}
@@ -162,7 +187,7 @@ func TestWhoIsAloneIsHeardByTheOwnHub(t *testing.T) {
 	all := visitors(t, url)
 	post(t, url+"/broker/stop")
 	health(all[0], false)
-	all[0].Send(`{"type":"say","channel":"news","data":{"from":1,"text":"alone"}}`)
+	say(all[0], "alone")
 	hears(t, all[0], "alone")
 }
 
