@@ -145,6 +145,38 @@ test("what is refused for the moment is asked for again, with backoff", async (t
   assert.deepEqual(log, [["unavailable", true], ["internal", true], ["rate_limited", true], "subscribed"]);
 });
 
+test("a new connection begins the asking anew, and who has left asks no more", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected({ pingInterval: -1 });
+  const leave = client.subscribe("board", () => {});
+  const refuse = () => net.last.say({ type: "error", channel: "board", id: net.last.of("subscribe").at(-1).id, data: { code: "unavailable", message: "" } });
+  refuse();
+  await pass(1000);
+  refuse();
+  net.last.end();
+  await pass(1000);
+  net.last.open();
+  refuse();
+  await pass(1000);
+  assert.equal(net.last.of("subscribe").length, 2, "the wait of the connection before goes on");
+  refuse();
+  leave();
+  await pass(60_000);
+  assert.equal(net.last.of("subscribe").length, 2, "asked for what was left");
+});
+
+test("a handler that another one ends for the same message is not called", async (t) => {
+  fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected();
+  const got = [];
+  client.subscribe("news", () => leave());
+  const leave = client.subscribe("news", ({ data }) => got.push(data));
+  net.last.say(event("news", 1));
+  assert.deepEqual(got, []);
+});
+
 test("messages of no subscription are events, answers are not", async (t) => {
   fakeTime(t);
   const net = newNet(t);
