@@ -21,7 +21,9 @@ import (
 // Callbacks. A hub calls none of its callbacks while it holds a lock, so each
 // may call any method of the hub and of the client, but for Run and Shutdown. A
 // callback that panics is contained, logged and counted; an error that the
-// client does not get to see is counted, and logged once a second at most. For one client OnConnect comes first and
+// client does not get to see is counted, and logged once a second at most. A
+// callback must not end its goroutine by runtime.Goexit, as a test's FailNow and
+// Fatal do: its client would never end, nor would Run. For one client OnConnect comes first and
 // OnDisconnect last; between them OnSubscribe, OnUnsubscribe and OnMessage run
 // one after another, in the order of the client's frames, on a goroutine that
 // serves this client alone: one that blocks holds up this client's frames and
