@@ -36,7 +36,7 @@ func ExampleReconnectingClient_Request() {
 		log.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Connect(ctx); err != nil {
 		log.Fatal(err)
@@ -96,7 +96,7 @@ func ExampleReconnectingClient_Subscribe() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := c.Connect(ctx); err != nil {
 		log.Fatal(err)

@@ -281,8 +281,8 @@ func TestErrorsPastTheBoundAreLeftOutAndCounted(t *testing.T) {
 			if err := conn.SendText(b.Context(), "no frame"); err != nil {
 				b.Fatal(err)
 			}
+			synctest.Wait() // the first one is being told before the others come
 		}
-		synctest.Wait()
 		close(hold)
 		synctest.Wait()
 		if err := conn.SendText(b.Context(), "no frame"); err != nil {
