@@ -38,3 +38,14 @@ func NewSession(nc *nats.Conn) (flush func(patience time.Duration) error) {
 	s := &session{nc: nc, generation: nc.Stats().Reconnects, ended: make(chan struct{})}
 	return s.flush
 }
+
+// Queue has the reader take messages, and returns how many wait for the hub now,
+// and how many were dropped.
+func Queue(b *Backplane, messages ...*nats.Msg) (waiting int, dropped uint64) {
+	for _, m := range messages {
+		b.take(m)
+	}
+	b.in.mu.Lock()
+	defer b.in.mu.Unlock()
+	return b.in.count, b.in.dropped.Load()
+}

@@ -15,8 +15,8 @@ import (
 // behind it is where they wait.
 const fromClient = 16 << 10
 
-// messageOverhead is what a message costs beside its subject and data: the
-// client's struct and headers of slices and strings.
+// messageOverhead is what a message costs beside its bytes: the client's struct
+// and the headers of slices and strings.
 const messageOverhead = 256
 
 // inbound is the way of messages from the client to the hub. All subscriptions
@@ -100,7 +100,8 @@ func (b *Backplane) queueLocked(m *nats.Msg) {
 	in.bytes += size
 }
 
-func messageSize(m *nats.Msg) int { return len(m.Subject) + len(m.Data) + messageOverhead }
+// messageSize counts NATS's headers too. No hub writes any, but another program may.
+func messageSize(m *nats.Msg) int { return m.Size() + messageOverhead }
 
 // lost counts and tells watch.
 func (b *Backplane) lost(n int) {

@@ -121,7 +121,7 @@ func (r *refusals) since(ctx context.Context, m *mark, s *session, joining bool)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fresh := min(int(r.number-m.number), len(r.list))
+	fresh := int(min(r.number-m.number, uint64(len(r.list))))
 	m.number, m.last = r.number, last
 	return slices.Clone(r.list[len(r.list)-fresh:])
 }
