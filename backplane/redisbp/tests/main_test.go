@@ -5,13 +5,11 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
-)
 
-// afterlife is what go-redis's pool leaves behind where dialling failed: it sleeps
-// for a second before it sees that it is closed.
-var afterlife = goleak.IgnoreAnyFunction("github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial")
+	"forge.lthn.ai/core/go-ws/backplane/redisbp/tests/redistest"
+)
 
 func TestMain(m *testing.M) {
 	logging.Disable() // go-redis tells standard error of every dial that fails
-	goleak.VerifyTestMain(m, afterlife)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Afterlife))
 }

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) {
 	logging.Disable()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Afterlife))
 }
 
 func TestAServerIsKilledAndComesBackAtItsAddress(t *testing.T) {

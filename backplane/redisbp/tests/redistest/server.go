@@ -32,6 +32,13 @@ const (
 	portTries = 20
 )
 
+// Afterlife is the function of go-redis that outlives a client's Close where dialling
+// failed: it sleeps for a second before it sees that its pool is closed. A test main
+// whose servers go away ignores it:
+//
+//	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Afterlife))
+const Afterlife = "github.com/redis/go-redis/v9/internal/pool.(*ConnPool).tryDial"
+
 // Server is one redis-server. Its methods are called from the test's goroutine.
 type Server struct {
 	t    testing.TB
