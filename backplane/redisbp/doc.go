@@ -60,8 +60,8 @@
 // goes to one node and not to all. A hub has one subscribing connection for each
 // node that serves a partition. When a slot moves, or a replica takes over, the
 // partitions follow within seconds, with Disrupted and Restored. This needs Redis
-// 7; Config.NoSharding uses ordinary pub/sub on an older Cluster, whose error says
-// so otherwise.
+// 7. On an older Cluster Start fails with an error that names Config.NoSharding, which
+// uses ordinary pub/sub instead.
 //
 // # Publishing from other programs
 //
