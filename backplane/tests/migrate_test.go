@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	mrand "math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -172,6 +173,10 @@ func TestAnOutageInTheMiddleOfAMoveLosesOnlyWhatIsPublishedMeanwhile(t *testing.
 				return true
 			})
 			broker(m).Heal()
+			// Much flows without the broker that was away. Publishing to both needs it.
+			run.Until("hubs that are well", func() bool {
+				return !slices.ContainsFunc(run.Members(), func(m *traffic.Member) bool { return !m.Hub().Stats().Backplane.Healthy })
+			})
 			away.End()
 			for _, member := range run.Members() {
 				s := member.Hub().Stats().Backplane
