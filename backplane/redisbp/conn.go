@@ -42,8 +42,8 @@ type conn struct {
 	// has come back, and back is told of each.
 	events, echoed atomic.Uint64
 	back           chan struct{}
-	// sent is how many probes went out. It is serve's.
-	sent uint64
+	// sent is how many probes went out. serve adds to it.
+	sent atomic.Uint64
 }
 
 // step is a command that waits for its replies: one for each channel, or one

@@ -2,6 +2,7 @@ package redisbp
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"forge.lthn.ai/core/go-ws/hub"
@@ -44,3 +45,14 @@ func ChannelOf(prefix string, partitions int, t hub.Topic) string {
 
 // PoorLimit says what is wrong with client-output-buffer-limit.
 var PoorLimit = poorLimit
+
+// Behind is how many probes are missing on a connection that has sent some, once
+// these have been read.
+func Behind(sent uint64, read ...uint64) uint64 {
+	c := &conn{back: make(chan struct{}, 1)}
+	c.sent.Store(sent)
+	for _, number := range read {
+		c.echo(binary.BigEndian.AppendUint64(nil, number))
+	}
+	return c.sent.Load() - c.echoed.Load()
+}

@@ -196,8 +196,7 @@ func (l *link) prove(c *conn) bool {
 	defer patience.Stop()
 	retry := time.NewTicker(firstBackoff)
 	defer retry.Stop()
-	c.sent++
-	p := l.lane.probe(channel, c.sent)
+	p := l.lane.probe(channel, c.sent.Add(1))
 	for {
 		select {
 		case <-c.back:
@@ -210,8 +209,7 @@ func (l *link) prove(c *conn) bool {
 		case <-retry.C:
 		}
 		if p.failed() {
-			c.sent++
-			p = l.lane.probe(channel, c.sent)
+			p = l.lane.probe(channel, c.sent.Add(1))
 		}
 	}
 }
@@ -256,15 +254,14 @@ func (l *link) watch(c *conn) {
 		case <-tick.C:
 		}
 		now := c.events.Load()
-		behind := c.sent - c.echoed.Load()
+		behind := c.sent.Load() - c.echoed.Load()
 		if behind > 0 && under != nil && (behind > maxBehind || now == events && c.silent(l.b.cfg.ProbeInterval/8)) {
 			c.fail(l.deaf(under))
 			return
 		}
 		events = now
 		if channel := l.probeChannel(c); channel != "" {
-			c.sent++
-			under = l.lane.probe(channel, c.sent)
+			under = l.lane.probe(channel, c.sent.Add(1))
 		}
 	}
 }
@@ -301,13 +298,19 @@ func (l *link) probeChannel(c *conn) string {
 	return ""
 }
 
-// echo takes a probe that has come back.
+// echo takes a probe that has come back. One that this connection has not sent is
+// of an earlier connection, and late, or somebody else's.
 func (c *conn) echo(payload []byte) {
-	if len(payload) == 8 {
-		c.echoed.Store(max(c.echoed.Load(), binary.BigEndian.Uint64(payload)))
-		select {
-		case c.back <- struct{}{}:
-		default:
-		}
+	if len(payload) != 8 {
+		return
+	}
+	number := binary.BigEndian.Uint64(payload)
+	if number > c.sent.Load() {
+		return
+	}
+	c.echoed.Store(max(c.echoed.Load(), number))
+	select {
+	case c.back <- struct{}{}:
+	default:
 	}
 }
