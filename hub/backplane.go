@@ -104,7 +104,8 @@ type Published struct {
 	// Position is zero for topics without a history.
 	Position Position
 	// Duplicate says that the log had the id already: nothing was published,
-	// and Position is the earlier message's.
+	// and Position is the earlier message's; without its id where the log does
+	// not keep that message any more and the broker does not tell.
 	Duplicate bool
 }
 
@@ -145,18 +146,22 @@ type Abilities struct {
 }
 
 // History keeps the publications that name a log. Publish then returns the
-// position, once the publication is in the log; the same id published again on
+// position, once the publication is in the log, and an error for a log that was
+// not declared, as Read and Tops do. Deliveries come in the log's order; the same id published again on
 // the same topic within the adapter's window appends nothing and returns the
 // first one's position. Adapters don't compare the envelopes: those of two hubs
 // differ for one message, and encrypted ones always do.
 //
-// Read and Tops see whatever this backplane delivered or acknowledged before:
-// an answer that is older (a replica's) is asked for again elsewhere. They may
-// be called concurrently and return at the latest when ctx ends.
+// Read and Tops see whatever this backplane delivered, acknowledged or read before:
+// an answer that is older (a replica's) is asked for again elsewhere, and is
+// believed where the broker has no newer one: then its log was rewound. They may
+// be called concurrently and return at the latest when ctx ends; while the
+// broker is away, and after Close, they return an error.
 type History interface {
 	// Declare names the logs that publications will use. It is called at most
-	// once, before Start, and reaches no network. An error means that the
-	// adapter can't keep such logs as it is configured.
+	// once, before Start, and reaches no network; another call is an error. An
+	// error means that the adapter can't keep such logs as it is configured, or
+	// that one is not valid: its name, a negative limit, a name given twice.
 	Declare(logs ...Log) error
 
 	// Read returns a part of a topic's log. Nobody changes it afterwards.
@@ -176,7 +181,8 @@ type Log struct {
 	Name string
 	// Messages that are kept per topic, at least; zero: no limit.
 	Messages int
-	// Age up to which messages are kept, at least; zero: no limit.
+	// Age up to which messages are kept, at least; zero: no limit. Where both
+	// limits are set a message is kept while it is within both.
 	Age time.Duration
 }
 
@@ -188,16 +194,18 @@ type ReadRequest struct {
 	// Since.Offset, or the first one after it where that one is gone. Zero
 	// begins at the oldest entry. The id is not looked at: the caller compares.
 	Since Position
-	// Last asks for the newest entries, that many, and overrides Since.
+	// Last begins at the newest entries, that many, and overrides Since.
 	Last int
-	// Limit is the most entries to return; zero: none, just the top.
+	// Limit is the most entries to return, counted from where they begin; zero:
+	// none, just the top.
 	Limit int
 }
 
 // Page is what History.Read returns.
 type Page struct {
-	// Entries in order. The first one's Previous is set only where nothing was
-	// removed between the two.
+	// Entries in order. Each one's Previous is the entry before it, and the
+	// first one's is set only where nothing was removed between the two. Unlike
+	// a delivery's, a Previous here is whole or zero: positions are proven by it.
 	Entries []Delivery
 	// Top is the newest position. It may be ahead of the entries, also of
 	// fewer than Limit.

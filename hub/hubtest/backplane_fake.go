@@ -16,12 +16,15 @@ type BrokerConfig struct {
 	// MaxPayload is the largest envelope that the broker takes, in bytes. Zero
 	// means no limit.
 	MaxPayload int
+	// History gives the members a hub.History, whose logs live as long as the
+	// Broker. Ids are known again for two minutes.
+	History bool
 }
 
 // Broker is a broker within the process, for tests of what stands on a
 // hub.Backplane. Its members do whatever the port promises, and whatever it
 // does not promise when they are told to: see BackplaneFaults. There is no
-// goroutine and no clock in it, so it works in testing/synctest bubbles.
+// goroutine and no timer in it, so it works in testing/synctest bubbles.
 //
 // Programs that join the hubs of one process use package backplane instead.
 type Broker struct {
@@ -35,11 +38,16 @@ type Broker struct {
 	down    bool
 	members []*Backplane // those started and not closed, oldest first
 	refused map[hub.Topic]bool
+	logs    *fakeLogs // nil where there is no history
 }
 
 // NewBroker makes a broker that is up.
 func NewBroker(cfg BrokerConfig) *Broker {
-	return &Broker{maxPayload: cfg.MaxPayload, turn: make(chan struct{}, 1)}
+	b := &Broker{maxPayload: cfg.MaxPayload, turn: make(chan struct{}, 1)}
+	if cfg.History {
+		b.logs = newFakeLogs()
+	}
+	return b
 }
 
 // Join makes another member, for one hub.
@@ -108,8 +116,9 @@ type Backplane struct {
 	broker *Broker
 
 	// Guarded by broker.mu.
-	topics map[hub.Topic]bool
-	cut    bool
+	topics   map[hub.Topic]bool
+	cut      bool
+	declared map[string]bool // the logs; nil before Declare
 
 	mu       sync.Mutex
 	receiver hub.BackplaneReceiver
@@ -174,8 +183,9 @@ func (m *Backplane) Publish(ctx context.Context, p hub.Publication) (hub.Publish
 	if err == nil && faults.Publish != nil {
 		err = faults.Publish(ctx, p)
 	}
+	var published hub.Published
 	if err == nil {
-		err = m.publish(ctx, p)
+		published, err = m.publish(ctx, p)
 	}
 	if err == nil && faults.Acknowledge != nil {
 		err = faults.Acknowledge(ctx, p)
@@ -183,25 +193,33 @@ func (m *Backplane) Publish(ctx context.Context, p hub.Publication) (hub.Publish
 	if err != nil {
 		return hub.Published{}, fmt.Errorf("hubtest: publish: %w", err)
 	}
-	return hub.Published{}, nil
+	return published, nil
 }
 
-func (m *Backplane) publish(ctx context.Context, p hub.Publication) error {
+func (m *Backplane) publish(ctx context.Context, p hub.Publication) (hub.Published, error) {
 	b := m.broker
 	if b.maxPayload > 0 && len(p.Envelope) > b.maxPayload {
-		return hub.ErrTooLarge
+		return hub.Published{}, hub.ErrTooLarge
 	}
 	select {
 	case b.turn <- struct{}{}:
 	case <-ctx.Done():
-		return ctx.Err()
+		return hub.Published{}, ctx.Err()
 	}
 	defer func() { <-b.turn }()
 	if !m.reachable() {
-		return hub.ErrUnavailable
+		return hub.Published{}, hub.ErrUnavailable
 	}
-	b.deliver(hub.Delivery{Topic: p.Topic, Envelope: bytes.Clone(p.Envelope)})
-	return nil
+	d := hub.Delivery{Topic: p.Topic, Envelope: bytes.Clone(p.Envelope)}
+	if p.Log == "" {
+		b.deliver(d)
+		return hub.Published{}, nil
+	}
+	d, double, err := m.append(p.Log, p.ID, d)
+	if err == nil && !double {
+		b.deliver(d)
+	}
+	return hub.Published{Position: d.Position, Duplicate: double}, err
 }
 
 // Subscribe joins topics at once. Its error is a *hub.SubscribeError where the
@@ -251,8 +269,13 @@ func (m *Backplane) Unsubscribe(ctx context.Context, topics ...hub.Topic) error 
 	return nil
 }
 
-// Abilities are none.
-func (m *Backplane) Abilities() hub.Abilities { return hub.Abilities{} }
+// Abilities are a History, where the broker has one.
+func (m *Backplane) Abilities() hub.Abilities {
+	if m.broker.logs == nil {
+		return hub.Abilities{}
+	}
+	return hub.Abilities{History: (*fakeHistory)(m)}
+}
 
 // Close leaves the broker and waits for calls of the receiver that are under
 // way.

@@ -24,6 +24,8 @@ type world struct {
 	envelope []byte  // and its bytes
 	got      int     // members that have got what it publishes
 	inFlight int
+
+	positionIDs sync.Map // id of a position by the one that it is told as, for faults
 }
 
 func newWorld() *world {

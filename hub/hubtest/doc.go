@@ -8,6 +8,7 @@
 //
 //	hubtest.TestTransport(t, hubtest.TransportHarness{New: …})
 //	hubtest.TestBackplane(t, hubtest.BackplaneHarness{New: …, Break: …, Heal: …})
+//	hubtest.TestHistory(t, hubtest.HistoryHarness{Backplane: …, Lose: …, Save: …})
 //	hubtest.TestAuthenticator(t, mine, hubtest.AuthenticatorCase{…})
 //
 // One subtest is one property. What an implementation can do beyond what every
@@ -27,5 +28,6 @@
 //     test holds each client's end as a [Peer], which can be told to be slow,
 //     silent or gone.
 //   - [Broker] joins hubs. Each [Backplane] of it can be told to fail, to lag,
-//     to repeat or to lose.
+//     to repeat or to lose, and with BrokerConfig.History the broker keeps logs,
+//     which it can lose or take back to an older state.
 package hubtest
