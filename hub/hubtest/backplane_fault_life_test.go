@@ -62,7 +62,7 @@ var backplaneLifeFaults = []backplaneFault{
 		m.publish = func(ctx context.Context, p hub.Publication) (hub.Published, error) {
 			out, err := m.Backplane.Publish(ctx, p)
 			if m.w.isDown() {
-				time.Sleep(5 * time.Second)
+				time.Sleep(time.Minute / 2)
 			}
 			return out, err
 		}
@@ -131,7 +131,7 @@ var backplaneLifeFaults = []backplaneFault{
 	{name: "leaving outlives its context", breaks: "UnsubscribeWhileBroken", member: func(m *faulty) {
 		m.unsubscribe = func(ctx context.Context, topics []hub.Topic) error {
 			if m.w.isDown() {
-				time.Sleep(5 * time.Second)
+				time.Sleep(time.Minute / 2)
 			}
 			return m.Backplane.Unsubscribe(ctx, topics...)
 		}

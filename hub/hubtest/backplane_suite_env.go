@@ -17,8 +17,8 @@ const (
 	backplaneHang = time.Minute
 	// backplaneGrace is how long after its context's end a call may return. It
 	// is generous: it must tell a call that obeys from one that does not, on a
-	// machine that is busy.
-	backplaneGrace = 4 * time.Second
+	// machine that is busy. It is well below backplaneHang, which ends both.
+	backplaneGrace = 20 * time.Second
 	// backplaneProbe begins envelopes that are sent until one arrives.
 	backplaneProbe = "probe:"
 )

@@ -112,6 +112,11 @@ func checkNoCallAfterClose(e *backplaneEnv) {
 	witness, pub := e.pair("c:flood")
 	stop := make(chan struct{})
 	var flood sync.WaitGroup
+	halt := sync.OnceFunc(func() { close(stop) })
+	e.Cleanup(func() { // a check that fails ends before its flood does
+		halt()
+		e.within("the flood's end", flood.Wait)
+	})
 	flood.Go(func() {
 		pace := time.NewTicker(200 * time.Microsecond) // lets fake time pass too
 		defer pace.Stop()
@@ -137,7 +142,7 @@ func checkNoCallAfterClose(e *backplaneEnv) {
 		e.within("Close", func() { m.bp.Close() })
 		closed, calls = append(closed, m), append(calls, m.called())
 	}
-	close(stop)
+	halt()
 	e.within("the flood's end", flood.Wait)
 	pub.publish("c:flood", "end")
 	if !witness.arrives("c:flood", "end", backplaneHang) {
