@@ -33,7 +33,8 @@ type Config struct {
 	Hub hub.Config
 	// Pace is the time between two publications of one publisher. Default 2 ms.
 	Pace time.Duration
-	// PublishTimeout is the context's of each publish. Default 2 s.
+	// PublishTimeout is the context's of each publish. Default a minute: one that
+	// waits for a core of a busy machine is no failure.
 	PublishTimeout time.Duration
 	// Padding is how many bytes are added to each message.
 	Padding int
@@ -68,7 +69,7 @@ func Start(t testing.TB, cfg Config) *Run {
 		cfg.Pace = 2 * time.Millisecond
 	}
 	if cfg.PublishTimeout == 0 {
-		cfg.PublishTimeout = 2 * time.Second
+		cfg.PublishTimeout = hang
 	}
 	r := &Run{t: t, cfg: cfg}
 	r.init()
