@@ -9,14 +9,21 @@ import (
 	"forge.lthn.ai/core/go-ws/hub"
 )
 
-// Subscribe joins topics on both sides. See Dual for what its errors mean.
+// maxStale is with how many topics, which one side does not let go, a Dual joins
+// more. Those of one call may come on top.
+const maxStale = 4096
+
+// Subscribe joins topics on both sides. See Dual for what its errors mean. Where
+// one side refuses topics, and the other one, which has them, can't be left, it
+// fails once thousands are to be left, until that is possible.
 func (d *Dual) Subscribe(ctx context.Context, topics ...hub.Topic) error {
 	if err := d.tell(ctx); err != nil {
 		return fmt.Errorf("backplane: dual: subscribe: %w", err)
 	}
 	defer func() { <-d.telling }()
-	d.clearStale(ctx, fromSide, topics)
-	d.clearStale(ctx, toSide, topics)
+	if err := sidesError(d.room(ctx, fromSide, topics), d.room(ctx, toSide, topics)); err != nil {
+		return err
+	}
 	fresh := d.topics.add(topics)
 	from, to := both(
 		func() error { return d.from.Subscribe(ctx, topics...) },
@@ -57,8 +64,9 @@ func (d *Dual) Unsubscribe(ctx context.Context, topics ...hub.Topic) error {
 		return fmt.Errorf("backplane: dual: unsubscribe: %w", err)
 	}
 	defer func() { <-d.telling }()
-	d.clearStale(ctx, fromSide, topics)
-	d.clearStale(ctx, toSide, topics)
+	// What fails stays among the stale.
+	_ = d.clearStale(ctx, fromSide, topics)
+	_ = d.clearStale(ctx, toSide, topics)
 	d.topics.remove(topics)
 	from, to := both(
 		func() error { return d.from.Unsubscribe(ctx, topics...) },
@@ -114,23 +122,37 @@ func (d *Dual) undo(ctx context.Context, s side, err error, topics []hub.Topic) 
 			d.stale[s][topic] = struct{}{}
 		}
 	}
-	d.clearStale(ctx, s, nil)
+	_ = d.clearStale(ctx, s, nil) // what fails stays among the stale
+}
+
+// room clears what is stale on a side. Its error says that there is too much that
+// it does not let go.
+func (d *Dual) room(ctx context.Context, s side, next []hub.Topic) error {
+	if err := d.clearStale(ctx, s, next); err != nil && len(d.stale[s]) >= maxStale {
+		return fmt.Errorf("subscribe: %d topics are to be left first: %w", len(d.stale[s]), err)
+	}
+	return nil
 }
 
 // clearStale leaves what must not be live on a side, but for topics that the
 // call which comes next is about.
-func (d *Dual) clearStale(ctx context.Context, s side, next []hub.Topic) {
+func (d *Dual) clearStale(ctx context.Context, s side, next []hub.Topic) error {
 	var topics []hub.Topic
 	for topic := range d.stale[s] {
 		if !slices.Contains(next, topic) {
 			topics = append(topics, topic)
 		}
 	}
-	if len(topics) > 0 && d.side(s).Unsubscribe(ctx, topics...) == nil {
-		for _, topic := range topics {
-			delete(d.stale[s], topic)
-		}
+	if len(topics) == 0 {
+		return nil
 	}
+	if err := d.side(s).Unsubscribe(ctx, topics...); err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		delete(d.stale[s], topic)
+	}
+	return nil
 }
 
 func (d *Dual) forgetStale(topics []hub.Topic) {

@@ -133,6 +133,59 @@ func TestDualLeavesLaterWhatItCouldNotLeaveAtOnce(t *testing.T) {
 	}
 }
 
+// stuck is a backplane that leaves no topic while it is stuck.
+type stuck struct {
+	hub.Backplane
+	is bool
+}
+
+var errStuck = errors.New("stuck")
+
+func (s *stuck) Unsubscribe(ctx context.Context, topics ...hub.Topic) error {
+	if s.is {
+		return errStuck
+	}
+	return s.Backplane.Unsubscribe(ctx, topics...)
+}
+
+// What one side refuses and the other does not let go is bounded, and all is well
+// as soon as it does.
+func TestDualJoinsNoMoreWhileTooMuchCanNotBeLeft(t *testing.T) {
+	const batch, bound = 1000, 4096
+	b := newBrokers()
+	from, to := b.from.Join(), b.to.Join()
+	refused := refuse(from)
+	refused.refuses = func(topic hub.Topic) bool { return strings.HasPrefix(string(topic), "c:bad") }
+	side := &stuck{Backplane: to, is: true}
+	d := newDual(t, refused, side)
+	one := listen(t, d, "c:old")
+	var err error
+	for i := 0; i < 10 && !errors.Is(err, errStuck); i++ {
+		topics := make([]hub.Topic, batch)
+		for j := range topics {
+			topics[j] = hub.Topic(fmt.Sprint("c:bad", i, "-", j))
+		}
+		err = d.Subscribe(t.Context(), topics...)
+	}
+	if !errors.Is(err, errStuck) {
+		t.Errorf("Subscribe to 10,000 topics that can't be left: got %v, want %v at last", err, errStuck)
+	}
+	if _, stale := d.Topics(); stale < bound || stale > bound+batch {
+		t.Errorf("remembered: got %d topics to leave, want about %d", stale, bound)
+	}
+	b.to.Publish("c:old", []byte("1"))
+	one.wants(t, "1")
+
+	side.is = false
+	if err := d.Subscribe(t.Context(), "c:new"); err != nil {
+		t.Errorf("Subscribe when all can be left: got %v, want nil", err)
+	}
+	wantTopics(t, "to", to, "c:new", "c:old")
+	if _, stale := d.Topics(); stale != 0 {
+		t.Errorf("remembered: got %d topics to leave, want none", stale)
+	}
+}
+
 func TestDualForgetsWhatIsLeft(t *testing.T) {
 	b := newBrokers()
 	d := newDual(t, b.from.Join(), b.to.Join())
