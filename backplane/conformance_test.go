@@ -16,7 +16,7 @@ func TestConformance(t *testing.T) {
 		New:      func(testing.TB) hub.Backplane { return bus.Join() },
 		Break:    func(testing.TB) { bus.Break() },
 		Heal:     func(testing.TB) { bus.Heal() },
-		Features: hubtest.BackplaneFeatures{MaxPayload: 64 << 10},
+		Features: hubtest.BackplaneFeatures{MaxPayload: 64 << 10, History: true},
 	})
 }
 
@@ -44,7 +44,7 @@ func TestDualConformance(t *testing.T) {
 				},
 				Break:    each((*backplane.Memory).Break),
 				Heal:     each((*backplane.Memory).Heal),
-				Features: hubtest.BackplaneFeatures{MaxPayload: limit},
+				Features: hubtest.BackplaneFeatures{MaxPayload: limit, History: true},
 			})
 		})
 	}
@@ -58,7 +58,7 @@ func TestEncryptedConformance(t *testing.T) {
 		},
 		Break:    func(testing.TB) { bus.Break() },
 		Heal:     func(testing.TB) { bus.Heal() },
-		Features: hubtest.BackplaneFeatures{MaxPayload: 64<<10 - 50},
+		Features: hubtest.BackplaneFeatures{MaxPayload: 64<<10 - 50, History: true},
 	})
 }
 
@@ -69,8 +69,9 @@ func TestDualOfEncryptedConformance(t *testing.T) {
 		New: func(t testing.TB) hub.Backplane {
 			return newDual(t, from.Join(), newEncrypted(t, to.Join(), backplane.EncryptedConfig{Keys: keys(1)}))
 		},
-		Break: func(testing.TB) { from.Break(); to.Break() },
-		Heal:  func(testing.TB) { from.Heal(); to.Heal() },
+		Break:    func(testing.TB) { from.Break(); to.Break() },
+		Heal:     func(testing.TB) { from.Heal(); to.Heal() },
+		Features: hubtest.BackplaneFeatures{History: true},
 	})
 }
 
@@ -97,6 +98,6 @@ func TestDualConformanceOfPartialSubscribing(t *testing.T) {
 		Heal:     func(testing.TB) { from.Heal(); to.Heal() },
 		FailSome: func(_ testing.TB, topics []hub.Topic) []hub.Topic { return set(topics[:len(topics)/2]) },
 		FailNone: func(testing.TB) { set(nil) },
-		Features: hubtest.BackplaneFeatures{PartialSubscribe: true},
+		Features: hubtest.BackplaneFeatures{PartialSubscribe: true, History: true},
 	})
 }

@@ -41,3 +41,10 @@ func (e *Encrypted) Openers() int {
 	defer e.keys.mu.Unlock()
 	return len(e.keys.openers)
 }
+
+// Logs is how many topics have a log.
+func (b *Memory) Logs() int {
+	b.logs.mu.RLock()
+	defer b.logs.mu.RUnlock()
+	return len(b.logs.logs)
+}

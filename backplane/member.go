@@ -18,6 +18,7 @@ type member struct {
 
 	mu       sync.Mutex
 	receiver hub.BackplaneReceiver // nil until Start
+	declared map[string]bool       // the logs; nil until Declare
 	closed   bool
 	calls    int           // calls of the receiver that are under way
 	idle     chan struct{} // closed when closed is set and calls is zero
@@ -71,7 +72,14 @@ func (m *member) Publish(ctx context.Context, p hub.Publication) (hub.Published,
 	if limit := m.bus.maxPayload; limit > 0 && len(p.Envelope) > limit {
 		return hub.Published{}, fmt.Errorf("backplane: publish %d bytes, at most %d: %w", len(p.Envelope), limit, hub.ErrTooLarge)
 	}
-	t, err := m.bus.hold(p.Topic)
+	hold := m.bus.hold
+	if p.Log != "" {
+		if err := m.knows(p.Log); err != nil {
+			return hub.Published{}, err
+		}
+		hold = m.bus.holdLogged
+	}
+	t, err := hold(p.Topic)
 	if t == nil {
 		return hub.Published{}, err
 	}
@@ -85,10 +93,16 @@ func (m *member) Publish(ctx context.Context, p hub.Publication) (hub.Published,
 	// The caller may use its bytes again, receivers may keep theirs: one copy
 	// for all of them.
 	d := hub.Delivery{Topic: p.Topic, Envelope: bytes.Clone(p.Envelope)}
+	if p.Log != "" {
+		var double bool
+		if d, double = m.bus.logs.append(p.Log, p.ID, d); double {
+			return hub.Published{Position: d.Position, Duplicate: true}, nil
+		}
+	}
 	for _, to := range t.list() {
 		to.deliver(d)
 	}
-	return hub.Published{}, nil
+	return hub.Published{Position: d.Position}, nil
 }
 
 // Subscribe joins topics. It waits for nothing.
@@ -109,8 +123,8 @@ func (m *member) Unsubscribe(_ context.Context, topics ...hub.Topic) error {
 	return nil
 }
 
-// Abilities of the memory backplane: none.
-func (m *member) Abilities() hub.Abilities { return hub.Abilities{} }
+// Abilities of the memory backplane: a History.
+func (m *member) Abilities() hub.Abilities { return hub.Abilities{History: (*memberHistory)(m)} }
 
 // Close leaves the bus and waits until the receiver is let alone.
 func (m *member) Close() error {

@@ -20,9 +20,10 @@ type MemoryConfig struct {
 
 // Memory is a bus within the process. Every hub gets a member of its own from
 // Join. All methods may be called concurrently. A Memory needs no closing: once
-// its members are closed it holds nothing.
+// its members are closed it holds nothing but its logs, for members to come.
 type Memory struct {
 	maxPayload int
+	logs       *memoryLogs
 
 	// Lock order: signals, then mu, then a member's mu. None of them is held
 	// while a publication is delivered.
@@ -58,6 +59,7 @@ var errBroken = errors.New("backplane: the memory bus is down")
 func NewMemory(cfg MemoryConfig) *Memory {
 	return &Memory{
 		maxPayload: cfg.MaxPayload,
+		logs:       newMemoryLogs(),
 		started:    make(map[*member]struct{}),
 		topics:     make(map[hub.Topic]*topic),
 	}
@@ -132,8 +134,7 @@ func (b *Memory) subscribe(m *member, topics []hub.Topic) error {
 		m.topics[name] = struct{}{}
 		t := b.topics[name]
 		if t == nil {
-			t = &topic{turn: make(chan struct{}, 1)}
-			b.topics[name] = t
+			t = b.beginLocked(name)
 		}
 		t.set(append(t.list(), m))
 	}
@@ -173,6 +174,32 @@ func (b *Memory) leaveLocked(m *member, name hub.Topic) {
 	}
 	t.set(left)
 	b.dropIfUnusedLocked(name, t)
+}
+
+func (b *Memory) beginLocked(name hub.Topic) *topic {
+	t := &topic{turn: make(chan struct{}, 1)}
+	b.topics[name] = t
+	return t
+}
+
+// holdLogged finds the topic for a publisher to a log, whether somebody is
+// subscribed or not: the turn is what keeps the log's order and that of the
+// deliveries one.
+func (b *Memory) holdLogged(name hub.Topic) (*topic, error) {
+	if t, err := b.hold(name); t != nil || err != nil {
+		return t, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.broken {
+		return nil, errUnavailable("publish")
+	}
+	t := b.topics[name]
+	if t == nil {
+		t = b.beginLocked(name)
+	}
+	t.publishers.Add(1)
+	return t, nil
 }
 
 // hold finds the topic for a publisher, or nil where nobody is subscribed. The
