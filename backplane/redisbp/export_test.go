@@ -56,3 +56,17 @@ func Behind(sent uint64, read ...uint64) uint64 {
 	}
 	return c.sent.Load() - c.echoed.Load()
 }
+
+// Waiting is what a receiver that takes nothing has waiting after these words. Nil
+// stands for Restored.
+func Waiting(words ...error) []error {
+	s := newSignals(nil)
+	for _, err := range words {
+		if err != nil {
+			s.disrupted(err)
+		} else {
+			s.restored()
+		}
+	}
+	return s.take()
+}

@@ -204,3 +204,43 @@ func TestCloseDoesNotWaitForAFrozenServer(t *testing.T) {
 	}
 	server.Thaw()
 }
+
+// Close answers those whose publication waits behind one that is under way: nothing
+// of theirs was sent.
+func TestWhatWaitsAtCloseWasNotSent(t *testing.T) {
+	proxy := proxyTo(t, redistest.Start(t).Addr())
+	b, _ := start(t, redisbp.Config{URL: "redis://" + proxy.Addr(), ProbeInterval: hang})
+	publish(t, b, "c:x", "connects")
+	ctx, cancel := context.WithTimeout(t.Context(), hang)
+	defer cancel()
+	proxy.Freeze(netfault.Hold)
+	defer proxy.Thaw()
+	held := proxy.Stats().Held
+	underWay := make(chan error, 1)
+	go func() { underWay <- try(t, b, "c:x", "under way", hang) }()
+	if err := proxy.Wait(ctx, func(s netfault.Stats) bool { return s.Held > held }); err != nil {
+		t.Fatal(err)
+	}
+	const publishers = 100
+	asks, waited := make(chan struct{}), make(chan error)
+	for range publishers {
+		go func() {
+			asks <- struct{}{}
+			waited <- try(t, b, "c:x", "waits", hang)
+		}()
+	}
+	for range publishers {
+		<-asks
+	}
+	if err := b.Close(); err != nil {
+		t.Errorf("Close: got %v, want nil", err)
+	}
+	if err := <-underWay; err == nil {
+		t.Error("Publish that is under way at Close: got nil, want an error")
+	}
+	for range publishers {
+		if err := <-waited; !errors.Is(err, hub.ErrUnavailable) {
+			t.Errorf("Publish that waits at Close: got %v, want %v: nothing was sent", err, hub.ErrUnavailable)
+		}
+	}
+}

@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"math/big"
 	mrand "math/rand/v2"
@@ -429,38 +428,4 @@ func wantOneFailed(t *testing.T, err error, topic hub.Topic) {
 	if !ok || len(partial.Failed) != 1 || partial.Failed[topic] == nil {
 		t.Fatalf("Subscribe with a silent node: got %v, want a SubscribeError that names %q", err, topic)
 	}
-}
-
-// A node says when it gives a slot away, and the subscriptions go after it: this
-// needs no probe.
-func TestASubscriptionFollowsItsSlot(t *testing.T) {
-	cluster := redistest.StartCluster(t, 3, 0, 2*hang)
-	b, r := start(t, redisbp.Config{URL: cluster.URL(), ProbeInterval: hang, Partitions: 16})
-	topics := make([]hub.Topic, 16)
-	for i := range topics {
-		for n := 0; topics[i] == ""; n++ {
-			if topic := hub.Topic(fmt.Sprintf("c:topic-%d", n)); fnv1a(topic)%16 == uint32(i) {
-				topics[i] = topic
-			}
-		}
-	}
-	subscribe(t, b, topics...)
-	const moved = 15 // probes are in the first partition of each node
-	key := fmt.Sprintf("{p%d}", moved)
-	to := cluster.Nodes[0]
-	if to == cluster.Owner(key) {
-		to = cluster.Nodes[1]
-	}
-	cluster.Migrate(key, to)
-	r.await(t, "Disrupted and Restored", func() bool { return len(r.disrupted) == 1 && r.restored == 2 })
-	for _, topic := range topics {
-		publish(t, b, topic, "1")
-		r.await(t, "a delivery", func() bool { return r.has(topic, "1") })
-	}
-}
-
-func fnv1a(topic hub.Topic) uint32 {
-	h := fnv.New32a()
-	h.Write([]byte(topic))
-	return h.Sum32()
 }
