@@ -89,8 +89,7 @@ func New(cfg Config) (*Backplane, error) {
 		b.dialer = newDialer(&b.options)
 		theirs := b.options.AsyncErrorCB
 		b.options.AsyncErrorCB = func(nc *nats.Conn, sub *nats.Subscription, err error) {
-			b.asyncError(sub, err)
-			if theirs != nil {
+			if !b.asyncError(sub, err) && theirs != nil {
 				theirs(nc, sub, err)
 			}
 		}
@@ -173,10 +172,8 @@ func (b *Backplane) open(r hub.BackplaneReceiver) error {
 func (b *Backplane) chainErrorHandler(nc *nats.Conn) {
 	theirs := nc.ErrorHandler()
 	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if b.ctx.Err() == nil {
-			b.asyncError(sub, err)
-		}
-		if theirs != nil {
+		hidden := b.ctx.Err() == nil && b.asyncError(sub, err)
+		if !hidden && theirs != nil {
 			theirs(nc, sub, err)
 		}
 	})
@@ -186,7 +183,8 @@ func (b *Backplane) chainErrorHandler(nc *nats.Conn) {
 func (b *Backplane) Abilities() hub.Abilities { return hub.Abilities{} }
 
 // Close ends the backplane, and its connection unless it is Config.Conn. What is
-// being published has an unknown outcome.
+// being published has an unknown outcome. A dialer of nats.SetCustomDialer has no
+// context: Close waits until its Dial returns.
 func (b *Backplane) Close() error {
 	b.mu.Lock()
 	first := !b.closed

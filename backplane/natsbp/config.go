@@ -35,8 +35,10 @@ type Config struct {
 	// not with nats.NoEcho. Set nats.FlusherTimeout to a few seconds too: for
 	// that long a connection that has fallen silent can hold everything up.
 	// The backplane puts itself before the connection's error handler and calls
-	// the one that was there; don't replace it. The program closes the
-	// connection, after the hub has ended.
+	// the one that was there; don't replace it, and don't let it block: refusals
+	// come through it. While the connection's LastError is of something else, as
+	// after a subscription of the program's was too slow, each Publish takes one
+	// round trip more. The program closes the connection, after the hub has ended.
 	Conn *nats.Conn
 	// AcceptFiniteReconnects takes a Conn that gives up some day. The hub is
 	// then without its backplane until the program ends.

@@ -217,10 +217,15 @@ func (c *control) bring(s *session) {
 		c.again(100 * time.Millisecond)
 		return
 	}
-	refused := b.refusals.since(b.ctx, &m, s, true)
+	refused, err := b.refusedSince(&m, s, true)
+	if err != nil {
+		c.away(err)
+		c.again(time.Second)
+		return
+	}
 	c.refusals = m
 	again := !c.asked.IsZero()
-	err := c.refuse(refused)
+	err = c.refuse(refused)
 	if err == nil {
 		c.asked = time.Time{}
 	} else {

@@ -49,3 +49,20 @@ func Queue(b *Backplane, messages ...*nats.Msg) (waiting int, dropped uint64) {
 	defer b.in.mu.Unlock()
 	return b.in.count, b.in.dropped.Load()
 }
+
+// Offer does what the client does with a message, and reports whether there was
+// room for it. Take is the reader's turn.
+func Offer(b *Backplane, m *nats.Msg) (room bool) {
+	select {
+	case b.in.messages <- m:
+		return true
+	default:
+		return false
+	}
+}
+
+func Take(b *Backplane) { b.take(<-b.in.messages) }
+
+// Full says how often the client may have had no room, and whether it may have
+// none now.
+func Full(b *Backplane) (times uint64, now bool) { return b.in.full() }

@@ -239,7 +239,7 @@ func (b *Backplane) write(batch []*job, m *mark) (sent []*job) {
 			continue
 		}
 		if len(sent) == 0 {
-			*m = b.refusals.mark(s.nc)
+			*m = b.mark(s.nc)
 		}
 		if err := s.nc.Publish(j.subject, j.data); err != nil {
 			j.done <- refusedByClient(err, j)
@@ -267,14 +267,18 @@ func (b *Backplane) confirm(sent []*job, m mark) {
 		return
 	}
 	s := sent[0].session
-	if err := s.flush(confirmPatience); err != nil {
+	err := s.flush(confirmPatience)
+	var refused refusedSince
+	if err == nil {
+		refused, err = b.refusedSince(&m, s, false)
+	}
+	if err != nil {
 		err = fmt.Errorf("outcome unknown: %w", err)
 		for _, j := range sent {
 			j.done <- err
 		}
 		return
 	}
-	refused := b.refusals.since(b.ctx, &m, s, false)
 	for _, j := range sent {
 		j.done <- refused.of(refusedPublish, j.subject)
 	}

@@ -27,6 +27,7 @@ const messageOverhead = 256
 type inbound struct {
 	messages chan *nats.Msg // never closed
 	arrived  atomic.Uint64  // messages, probes included
+	filled   atomic.Uint64  // how often the channel may have been full
 
 	mu    sync.Mutex
 	list  []*nats.Msg
@@ -69,6 +70,7 @@ func (b *Backplane) take(m *nats.Msg) {
 	queued := len(in.list)
 	for i := 1; m != nil; i++ {
 		in.arrived.Add(1)
+		in.noteFull()
 		if m.Subject != b.probe {
 			b.queueLocked(m)
 		}
@@ -164,15 +166,19 @@ func (b *Backplane) settledDown() bool {
 	return b.in.count <= b.cfg.PendingMessages/2 && b.in.bytes <= b.cfg.PendingBytes/2
 }
 
-// asyncError is what the client's error handler calls.
-func (b *Backplane) asyncError(sub *nats.Subscription, err error) {
+// asyncError is what the client's error handler calls. It reports whether the
+// error is of nobody else's interest.
+func (b *Backplane) asyncError(sub *nats.Subscription, err error) (hidden bool) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
+		if sub != nil && b.refusals.reach(sub.Subject) {
+			return true
+		}
 		if sub != nil && b.ours(sub) {
 			b.countSlow(sub)
 		}
-		return
+		return false
 	}
-	b.refusals.note(err)
+	return b.refusals.note(err)
 }
 
 // ours reports whether a subscription is of this backplane: a program's

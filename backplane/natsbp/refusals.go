@@ -17,7 +17,7 @@ import (
 // by a line that names the subject at most and stands before its next PONG. The
 // client sets LastError when it reads the line, and calls the error handler a
 // moment later. So after a flush LastError says whether there is a handler to
-// wait for.
+// wait for; where it holds something else, a fence is (see there).
 
 type refusedKind int
 
@@ -48,25 +48,31 @@ type refusal struct {
 // refusals is what the server has refused lately.
 type refusals struct {
 	mu      sync.Mutex
-	number  uint64    // of all there ever were
-	list    []refusal // the newest last
+	number  uint64       // of all there ever were
+	list    refusedSince // the newest last
 	changed chan struct{}
+	fences  map[string]chan struct{} // by their subjects
 }
 
 // mark is a point in time before something is written.
 type mark struct {
 	number uint64
 	last   error
+	filled uint64 // how often the client's channel was full
 }
 
-func (r *refusals) init() { r.changed = make(chan struct{}) }
+func (r *refusals) init() {
+	r.changed = make(chan struct{})
+	r.fences = make(map[string]chan struct{})
+}
 
 // refusedSubject finds the subject in the server's words: Permissions Violation
 // for Publish to "ws.c:news". Subjects of ours have no spaces and no quotes.
 var refusedSubject = regexp.MustCompile(`(?i)\b(publish|subscription) to "([^" ]+)"`)
 
-// note takes down what the error handler was called with.
-func (r *refusals) note(err error) {
+// note takes down what the error handler was called with. It reports whether that
+// was a fence.
+func (r *refusals) note(err error) (fence bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var kind refusedKind
@@ -79,10 +85,16 @@ func (r *refusals) note(err error) {
 				kind = refusedSubscribe
 			}
 		}
+		if r.reachLocked(subject) {
+			return true
+		}
 	case errors.Is(err, nats.ErrMaxSubscriptionsExceeded):
 		kind = refusedLimit
+		for subject := range r.fences {
+			r.reachLocked(subject) // it may be one that was refused
+		}
 	default:
-		return
+		return false
 	}
 	r.number++
 	if len(r.list) >= keptRefusals {
@@ -91,44 +103,73 @@ func (r *refusals) note(err error) {
 	r.list = append(r.list, refusal{kind: kind, subject: subject, err: err})
 	close(r.changed)
 	r.changed = make(chan struct{})
+	return false
 }
 
-func (r *refusals) mark(nc *nats.Conn) mark {
+func (b *Backplane) mark(nc *nats.Conn) mark {
+	r := &b.refusals
 	r.mu.Lock()
 	m := mark{number: r.number}
 	r.mu.Unlock()
+	m.filled, _ = b.in.full()
 	m.last = nc.LastError()
 	return m
 }
 
-// since returns what was refused since the mark, after a flush, and moves the
-// mark. joining says that there were subscriptions in between.
-func (r *refusals) since(ctx context.Context, m *mark, s *session, joining bool) refusedSince {
+// refusedSince returns what was refused since the mark, after a flush, and moves the
+// mark. joining says that there were subscriptions in between. After an error
+// nobody knows.
+func (b *Backplane) refusedSince(m *mark, s *session, joining bool) (refusedSince, error) {
+	r := &b.refusals
 	last := s.nc.LastError()
+	filled, full := b.in.full()
+	full = full || filled != m.filled
+	var err error
 	switch {
-	case errors.Is(last, nats.ErrPermissionViolation) && !same(last, m.last):
-		r.wait(ctx, s, handlerPatience, func() bool {
-			return slices.ContainsFunc(r.list, func(of refusal) bool { return same(of.err, last) })
-		})
-	case joining && errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
-		// Always the same value, which may be of long ago. A connection that
-		// was once refused subscriptions for their number is slow at others.
-		patience := limitPatience
+	case last == nil:
+	case errors.Is(last, nats.ErrPermissionViolation):
 		if !same(last, m.last) {
-			patience = handlerPatience
+			err = r.wait(b.ctx, s, handlerPatience, func() bool {
+				return slices.ContainsFunc(r.list, func(of refusal) bool { return same(of.err, last) })
+			})
 		}
-		r.wait(ctx, s, patience, func() bool { return r.number > m.number })
+	case errors.Is(last, nats.ErrMaxSubscriptionsExceeded):
+		limited := func() bool { return r.sinceLocked(m).limit() != nil }
+		if !same(last, m.last) {
+			err = r.wait(b.ctx, s, handlerPatience, limited)
+		} else if joining {
+			// Always the same value, which may be of long ago. A connection that
+			// was once refused subscriptions for their number is slow at others.
+			_ = r.wait(b.ctx, s, limitPatience, limited) // there may be none
+		}
+	case b.cfg.Conn == nil && errors.Is(last, nats.ErrSlowConsumer) && !full:
+		// It is of long ago: the connection has no other subscriptions.
+	default:
+		patience := confirmPatience
+		if joining {
+			patience = settlePatience
+		}
+		err = b.fence(b.ctx, s, patience)
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	refused := slices.Clone(r.sinceLocked(m))
+	m.number, m.last, m.filled = r.number, last, filled
+	return refused, nil
+}
+
+// sinceLocked are the refusals since the mark, or as many as are remembered.
+func (r *refusals) sinceLocked(m *mark) refusedSince {
 	fresh := int(min(r.number-m.number, uint64(len(r.list))))
-	m.number, m.last = r.number, last
-	return slices.Clone(r.list[len(r.list)-fresh:])
+	return r.list[len(r.list)-fresh:]
 }
 
 // wait waits for the handler, until a condition holds, which is asked with r
 // locked.
-func (r *refusals) wait(ctx context.Context, s *session, patience time.Duration, told func() bool) {
+func (r *refusals) wait(ctx context.Context, s *session, patience time.Duration, told func() bool) error {
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	for {
@@ -136,16 +177,16 @@ func (r *refusals) wait(ctx context.Context, s *session, patience time.Duration,
 		ok, changed := told(), r.changed
 		r.mu.Unlock()
 		if ok {
-			return
+			return nil
 		}
 		select {
 		case <-changed:
 		case <-timeout.C:
-			return
+			return errHandler
 		case <-s.ended:
-			return
+			return s.err
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }

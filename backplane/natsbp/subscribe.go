@@ -178,7 +178,7 @@ func (c *control) serve(requests []*request) {
 		return
 	}
 	b := c.b
-	m := b.refusals.mark(c.nc)
+	m := b.mark(c.nc)
 	var joins []*request
 	for _, r := range requests {
 		for _, e := range r.leave {
@@ -199,9 +199,11 @@ func (c *control) serve(requests []*request) {
 	}
 	s := joins[len(joins)-1].session
 	err := s.flush(settlePatience)
-	refused := refusedSince(nil)
+	var refused refusedSince
 	if err == nil {
-		refused = b.refusals.since(b.ctx, &m, s, true)
+		refused, err = b.refusedSince(&m, s, true)
+	}
+	if err == nil {
 		c.refusals = m
 		err = refused.limit()
 	}

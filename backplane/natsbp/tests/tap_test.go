@@ -20,6 +20,8 @@ type tap struct {
 	mute                            atomic.Bool
 	// onWrite, if set, may take a write upon itself.
 	onWrite atomic.Pointer[func(conn net.Conn, b []byte) (n int, err error, taken bool)]
+	// behind, if set, says what the client is made to read behind a line.
+	behind atomic.Pointer[func(line string) string]
 }
 
 func (t *tap) option() nats.Option { return nats.SetCustomDialer(t) }
@@ -65,6 +67,9 @@ func (c *tapped) Read(b []byte) (int, error) {
 		c.rest = []byte(line)
 		fields := strings.Fields(line)
 		if len(fields) == 0 || fields[0] != "MSG" {
+			if f := c.tap.behind.Load(); f != nil {
+				c.rest = append(c.rest, (*f)(line)...)
+			}
 			continue
 		}
 		size, err := strconv.Atoi(fields[len(fields)-1])
