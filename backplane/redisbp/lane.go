@@ -19,8 +19,10 @@ import (
 // whether anything was sent is known.
 type lane struct {
 	link *link
-	verb string
-	wake chan struct{}
+	// client is whose pool the connection is of.
+	client *redis.Client
+	verb   string
+	wake   chan struct{}
 	// slots bounds what waits and what is under way.
 	slots chan struct{}
 
@@ -60,7 +62,14 @@ func newLane(l *link) *lane {
 	if l.b.names.partitions > 0 {
 		verb = "spublish"
 	}
-	return &lane{link: l, verb: verb, wake: make(chan struct{}, 1), slots: make(chan struct{}, maxWaiting)}
+	client := l.node
+	if !l.b.owned {
+		// A redis.Conn and the client that it is of write to the same options, each
+		// under a lock of its own, where maintenance notifications are on. This gives
+		// the lane options of its own.
+		client = client.WithTimeout(client.Options().ReadTimeout)
+	}
+	return &lane{link: l, client: client, verb: verb, wake: make(chan struct{}, 1), slots: make(chan struct{}, maxWaiting)}
 }
 
 // publish waits for the result of one publication, for as long as ctx allows.
@@ -277,7 +286,7 @@ func (n *lane) connect(ctx context.Context) error {
 	if time.Now().Before(n.retryAt) {
 		return n.away
 	}
-	conn := n.link.node.EphemeralConn()
+	conn := n.client.EphemeralConn()
 	if err := n.link.b.inspect(ctx, conn, n.link.addr); err != nil {
 		conn.Close()
 		n.away, n.retryAt = fmt.Errorf("connect to %s: %w", n.link.addr, err), time.Now().Add(laneRetry)

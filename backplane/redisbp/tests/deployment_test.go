@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ func TestClientsOfTheProgramsOwn(t *testing.T) {
 		}),
 		"provider": redis.NewClient(&redis.Options{
 			Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true,
+			PoolSize:            1, // so that what Close does not give back is missed
 			CredentialsProvider: func() (string, string) { return "default", "right" },
 		}),
 		"provider with a context": redis.NewClient(&redis.Options{
@@ -81,6 +83,27 @@ func TestClientsOfTheProgramsOwn(t *testing.T) {
 				t.Errorf("closing the client: got %v, want nil", err)
 			}
 		})
+	}
+}
+
+// The program goes on using its client while the backplane connects through it.
+func TestAClientIsTheProgramsMeanwhile(t *testing.T) {
+	addr := redistest.Start(t).Addr()
+	for range 10 {
+		client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+		var using sync.WaitGroup
+		for range 4 {
+			using.Go(func() {
+				if err := client.Ping(t.Context()).Err(); err != nil {
+					t.Errorf("Ping: got %v, want nil", err)
+				}
+			})
+		}
+		roundTrip(t, redisbp.Config{Client: client})
+		using.Wait()
+		if err := client.Close(); err != nil {
+			t.Errorf("closing the client: got %v, want nil", err)
+		}
 	}
 }
 
@@ -341,6 +364,24 @@ func TestAConnectionThatIsDeafIsNotRestored(t *testing.T) {
 	subscribe(t, b, "c:x")
 	publish(t, b, "c:x", "1")
 	r.await(t, "a delivery", func() bool { return r.has("c:x", "1") })
+}
+
+// A probe that could not be published is no reason to give up a connection.
+func TestAProbeThatFailsIsSentAgain(t *testing.T) {
+	var dials atomic.Int32
+	client := redis.NewClient(&redis.Options{
+		Addr: redistest.Start(t).Addr(), MaxRetries: -1, ContextTimeoutEnabled: true,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, network, addr)
+			if err == nil && dials.Add(1) == 2 { // the first that publishes
+				conn.Close()
+			}
+			return conn, err
+		},
+	})
+	t.Cleanup(func() { client.Close() })
+	start(t, redisbp.Config{Client: client, ProbeInterval: 10 * hang})
 }
 
 // One node of a Cluster is silent: what lives on the others goes on.
