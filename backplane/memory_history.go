@@ -225,9 +225,9 @@ func validLog(l hub.Log) error {
 	case l.Name == "" || len(l.Name) > 32 || strings.Trim(l.Name, letters) != "":
 		return errors.New("its name is not of 1 to 32 letters, digits, \"-\" and \"_\"")
 	case l.Messages < 0:
-		return errors.New("Messages is negative")
+		return errors.New("its Messages is negative")
 	case l.Age < 0:
-		return errors.New("Age is negative")
+		return errors.New("its Age is negative")
 	}
 	return nil
 }
