@@ -29,7 +29,9 @@ const hang = 60 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(redistest.Afterlife))
+}
 
 // brokers make the members of one fleet.
 var brokers = map[string]func(t *testing.T) func() (hub.Backplane, error){
