@@ -52,7 +52,11 @@ func play(ctx context.Context, s settings, header time.Duration, stdout io.Write
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	h, err := hub.New(s.hubConfig(sockets, plane.Backplane, logger))
+	hubLogger := logger
+	if plane.alone {
+		hubLogger = slog.New(lonely{logger.Handler()})
+	}
+	h, err := hub.New(s.hubConfig(sockets, plane.Backplane, hubLogger))
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
