@@ -1,9 +1,9 @@
 import type { Settings } from "./options.js";
 
-const finals = new Set([1000, 1002, 1003, 1007, 1008, 1009]);
+const finals = /^(100[023789]|4[5-9]..)$/;
 
 /** Whether a close code says that coming back is in vain. */
-export const isFinal = (code: number): boolean => finals.has(code) || (code >= 4500 && code <= 4999);
+export const isFinal = (code: number): boolean => finals.test(String(code));
 
 /** How long to wait after so many failures in a row, in milliseconds. */
 export function backoff(s: Settings, failures: number): number {

@@ -23,7 +23,8 @@ export interface Subscriber {
 }
 
 interface Channel {
-  subscribers: Set<Subscriber>;
+  subscribers: Set<Subscriber>; // none: it is being left
+  over?: boolean; // what comes is of a subscription that is over
   failures: number; // how often it was refused for the moment, one after another
   timer?: ReturnType<typeof setTimeout> | undefined;
   forget?: (() => void) | undefined; // where the hub is being asked
@@ -48,16 +49,17 @@ export class Channels {
     let channel = this.#channels.get(name);
     if (!channel) this.#channels.set(name, (channel = { subscribers: new Set(), failures: 0 }));
     channel.subscribers.add(subscriber);
-    if (!channel.forget) this.#ask(name, channel);
+    if (!channel.forget || channel.subscribers.size === 1) this.#ask(name, channel);
   }
 
   remove(name: string, subscriber: Subscriber): void {
     const channel = this.#channels.get(name);
     if (!channel?.subscribers.delete(subscriber) || channel.subscribers.size > 0) return;
     this.#rest(channel);
-    this.#channels.delete(name);
-    const link = this.#link();
-    if (link?.open) link.send(JSON.stringify({ type: "unsubscribe", data: name }));
+    channel.failures = 0;
+    channel.over = true;
+    if (this.#link()?.open) this.#ask(name, channel);
+    else this.#channels.delete(name);
   }
 
   /** Puts a new connection on all channels, in one burst. */
@@ -70,8 +72,10 @@ export class Channels {
 
   /** The connection is gone. */
   lost(): void {
-    for (const channel of this.#channels.values()) {
+    for (const [name, channel] of this.#channels) {
       this.#rest(channel);
+      channel.over = false;
+      if (!channel.subscribers.size) this.#channels.delete(name);
       for (const subscriber of channel.subscribers) subscriber.live = false;
     }
   }
@@ -79,7 +83,8 @@ export class Channels {
   /** The hub has refused a frame unseen, and does not say which: each subscribe without an answer may be the one. */
   limited(): void {
     for (const [name, channel] of this.#channels) {
-      if (channel.forget) this.#askLater(name, channel);
+      // An answer that comes all the same ends that.
+      if (channel.forget && channel.timer === undefined) this.#askLater(name, channel);
     }
   }
 
@@ -90,16 +95,17 @@ export class Channels {
 
   /** Hands a message to its channel's handlers, and says whether there are any. */
   deliver(frame: Frame): boolean {
-    const subscribers = this.#channels.get(frame.channel as string)?.subscribers;
-    for (const subscriber of [...(subscribers ?? [])]) {
-      if (subscribers?.has(subscriber)) this.#events.call(subscriber.handler, frame);
+    const channel = this.#channels.get(frame.channel as string);
+    for (const subscriber of [...(channel?.subscribers ?? [])]) {
+      if (!channel?.over && channel?.subscribers.has(subscriber)) this.#events.call(subscriber.handler, frame);
     }
-    return !!subscribers;
+    return !!channel;
   }
 
   /** Ends what goes on for a channel. */
   #rest(channel: Channel): void {
     clearTimeout(channel.timer);
+    channel.timer = undefined;
     channel.forget?.();
     channel.forget = undefined;
   }
@@ -108,10 +114,12 @@ export class Channels {
     if (!this.#link()?.open) return;
     this.#rest(channel);
     let answered = false;
-    const forget = this.#outbox.ask({ type: "subscribe", data: name }, 0, (answer, error) => {
+    const leaving = !channel.subscribers.size;
+    const forget = this.#outbox.ask({ type: leaving ? "unsubscribe" : "subscribe", data: name }, 0, (answer, error) => {
       answered = true;
-      channel.forget = undefined;
+      this.#rest(channel);
       if (error) this.#refused(name, channel, error);
+      else if (leaving) this.#channels.delete(name);
       else this.#joined(channel, answer as Subscribed);
     });
     if (!answered) channel.forget = forget;
@@ -119,6 +127,7 @@ export class Channels {
 
   #joined(channel: Channel, answer: Subscribed): void {
     channel.failures = 0;
+    channel.over = false;
     for (const subscriber of [...channel.subscribers]) {
       if (subscriber.live) continue;
       subscriber.live = true;
@@ -128,13 +137,13 @@ export class Channels {
 
   #refused(name: string, channel: Channel, error: ClientError): void {
     if (error.temporary) this.#askLater(name, channel);
+    else if (!channel.subscribers.size) this.#channels.delete(name);
     for (const subscriber of [...channel.subscribers]) {
       if (!subscriber.live) this.#events.call(subscriber.onError, error);
     }
   }
 
   #askLater(name: string, channel: Channel): void {
-    this.#rest(channel);
     channel.timer = setTimeout(() => this.#ask(name, channel), backoff(this.#settings, channel.failures++));
   }
 }

@@ -5,7 +5,7 @@ import { ClientError, errorOf } from "./errors.js";
 import type { ConnectionState, Events } from "./events.js";
 import { Emitter, whenAborted } from "./events.js";
 import type { Frame, Message, Outgoing } from "./frames.js";
-import { isAnswer } from "./frames.js";
+import { isIdle } from "./frames.js";
 import { Link } from "./link.js";
 import type { MessagesOptions } from "./messages.js";
 import { Messages } from "./messages.js";
@@ -37,7 +37,8 @@ export class Client {
   #closed = false;
   #renewed = false; // the last wait was none, for new credentials
   #last: ClientError | undefined; // why the attempt or connection before has ended
-  #release: () => void; // of what is outside: the page's events, the signal
+  #bound = new Set<() => void>(); // what waits for signals of the application's
+  #release: () => void; // of the page's events
 
   /** Throws a TypeError that names the option with which no client can work. */
   constructor(options: ClientOptions) {
@@ -45,17 +46,10 @@ export class Client {
     const link = () => this.#link;
     this.#outbox = new Outbox(this.#settings, link);
     this.#channels = new Channels(this.#settings, link, this.#outbox, this.#events);
-    const leavePage = watchPage({ back: (fresh) => this.#hurry(fresh), doubt: () => this.#link?.check() });
+    this.#release = watchPage({ back: (fresh) => this.#hurry(fresh), doubt: () => this.#link?.check() });
     const { signal } = options;
-    this.#release = leavePage;
     if (signal?.aborted) this.close();
-    else {
-      const leaveSignal = whenAborted(signal, () => this.close());
-      this.#release = () => {
-        leavePage();
-        leaveSignal();
-      };
-    }
+    else this.#bind(signal, () => this.close());
     queueMicrotask(() => this.connect()); // by then the handlers are there
   }
 
@@ -70,11 +64,14 @@ export class Client {
     this.#retry = undefined;
     this.#outbox.accept();
     this.#attempts++;
-    this.#link = new Link(this.#settings, this.#last, {
-      opened: () => this.#opened(),
+    const link = new Link(this.#settings, this.#last, {
+      opened: () => this.#opened(link),
       frame: (frame) => this.#take(frame),
-      ended: (code, reason, error, final) => this.#ended(code, reason, error, final),
+      ended: (code, reason, error, final) => {
+        if (this.#link === link) this.#ended(code, reason, error, final); // a listener of getToken's signal may have closed the client
+      },
     });
+    this.#link = link;
     this.#become("connecting");
   }
 
@@ -90,7 +87,7 @@ export class Client {
     if (signal?.aborted) return () => {};
     const subscriber: Subscriber = { handler, onSubscribed, onError, live: false };
     this.#channels.add(channel, subscriber);
-    return whenAborted(signal, () => this.#channels.remove(channel, subscriber));
+    return this.#bind(signal, () => this.#channels.remove(channel, subscriber));
   }
 
   /**
@@ -135,7 +132,7 @@ export class Client {
   /** Calls the handler whenever it happens, until the function that it returns is called or the signal aborts. */
   on<K extends keyof Events>(event: K, handler: (detail: Events[K]) => unknown, options: { signal?: AbortSignal } = {}): () => void {
     if (this.#closed || options.signal?.aborted) return () => {};
-    return this.#events.on(event, handler, options.signal);
+    return this.#bind(options.signal, this.#events.on(event, handler));
   }
 
   /** Ends it for good. What waits is rejected, loops over messages end, and nothing is left running. */
@@ -155,6 +152,17 @@ export class Client {
     if (this.#state !== "disconnected") this.#become("disconnected");
     if (wasOpen) this.#events.emit("disconnect", { code: 1000, reason: "closed by the client" });
     this.#events.close();
+    for (const end of [...this.#bound]) end();
+  }
+
+  /** Is whenAborted, but leaves no listener behind when the client is closed. */
+  #bind(signal: AbortSignal | undefined, done: () => void): () => void {
+    const end = whenAborted(signal, () => {
+      this.#bound.delete(end);
+      done();
+    });
+    if (signal) this.#bound.add(end);
+    return end;
   }
 
   #closedError(): ClientError {
@@ -167,7 +175,7 @@ export class Client {
     this.#events.emit("statechange", { state, previous, ...more });
   }
 
-  #opened(): void {
+  #opened(link: Link): void {
     const attempt = this.#attempts;
     const again = this.#connected;
     this.#attempts = 0;
@@ -179,14 +187,14 @@ export class Client {
     // Before any handler has a say.
     this.#channels.restore();
     this.#outbox.flush();
+    if (this.#link !== link) return;
     this.#become("connected");
     this.#events.emit("connect", { attempt });
     if (again) this.#events.emit("reconnect", { attempt });
   }
 
   #take(frame: Frame): void {
-    if (this.#outbox.answered(frame) || isAnswer(frame)) return;
-    if (this.#channels.deliver(frame)) return;
+    if (this.#outbox.answered(frame) || isIdle(frame) || this.#channels.deliver(frame)) return;
     if (frame.type !== "error") {
       this.#events.emit("message", frame);
       return;

@@ -20,7 +20,7 @@ export type ErrorCode =
   | "forbidden" | "unavailable" | "internal" | "rate_limited" | "unknown_type" | "invalid_frame" | "invalid_channel" | "too_many_subscriptions" | "server_error"
   | (string & {});
 
-const temporary = new Set<string>(["disconnected", "queue_full", "timeout", "lost", "unreachable", "credentials", "unavailable", "internal", "rate_limited"]);
+const temporary = /^(disconnected|queue_full|timeout|lost|unreachable|credentials|unavailable|internal|rate_limited)$/;
 
 /** Every error of the client's. Those of an AbortSignal are its reason, as it is everywhere. */
 export class ClientError extends Error {
@@ -32,7 +32,7 @@ export class ClientError extends Error {
   declare readonly closeCode?: number;
 
   constructor(code: ErrorCode, message: string, more: { cause?: unknown; frame?: Frame; closeCode?: number } = {}) {
-    super(message, "cause" in more ? { cause: more.cause } : undefined);
+    super(message, more);
     this.code = code;
     if (more.frame) this.frame = more.frame;
     if (more.closeCode) this.closeCode = more.closeCode;
@@ -40,7 +40,7 @@ export class ClientError extends Error {
 
   /** Whether the same may work later. */
   get temporary(): boolean {
-    return temporary.has(this.code);
+    return temporary.test(this.code);
   }
 }
 

@@ -27,12 +27,12 @@ export class Emitter {
   #handlers = new Map<string, Set<Handler>>();
   #over = false;
 
-  on(name: string, handler: Handler, signal?: AbortSignal): () => void {
+  on(name: string, handler: Handler): () => void {
     const wrapped: Handler = (detail) => handler(detail); // the same function may be there twice
     let set = this.#handlers.get(name);
     if (!set) this.#handlers.set(name, (set = new Set()));
     set.add(wrapped);
-    return whenAborted(signal, () => set.delete(wrapped));
+    return () => set.delete(wrapped);
   }
 
   emit<K extends keyof Events>(name: K, detail: Events[K]): void {
@@ -66,8 +66,7 @@ export class Emitter {
 
 /** Tells the page's or the program's owner, where nobody listens. */
 function report(error: unknown): void {
-  if (globalThis.reportError) globalThis.reportError(error);
-  else console.error(error);
+  (globalThis.reportError ?? console.error)(error);
 }
 
 /** Runs done once: when the signal aborts, or when the function that it returns is called. */

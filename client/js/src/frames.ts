@@ -37,10 +37,16 @@ export interface Outgoing {
   data?: unknown;
 }
 
-/** Those with which a hub answers. Without somebody who waits for it, an answer is of no use. */
-const answers = new Set(["reply", "pong", "subscribed", "unsubscribed"]);
+/** Those with which a hub answers, and which nobody can publish. */
+const answers = /^(reply|pong|(un)?subscribed)$/;
 
-export const isAnswer = (frame: Frame): boolean => answers.has(frame.type);
+export const isAnswer = (frame: Frame): boolean => answers.test(frame.type);
+
+/** Kept for later versions of the protocol. */
+const reserved = /^(publish|presence|refresh|welcome|cancel)$/;
+
+/** Whether a frame for which nobody waits is of no use to the application. */
+export const isIdle = (frame: Frame): boolean => isAnswer(frame) || reserved.test(frame.type);
 
 /** The frame in a WebSocket message, or undefined where it is none. */
 export function parse(text: unknown): Frame | undefined {

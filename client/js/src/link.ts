@@ -58,6 +58,8 @@ export class Link {
   }
 
   async #dial(last: ClientError | undefined): Promise<void> {
+    await undefined; // getToken may close the client, which has this link by then
+    if (this.#over) return;
     let url: string;
     try {
       url = await this.#settings.dial(this.#attempt.signal, last);

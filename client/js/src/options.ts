@@ -85,7 +85,7 @@ const numbers = {
 const mayBeOff = ["pingInterval", "requestTimeout"];
 
 /** The longest time that a timer takes, in milliseconds. */
-const longest = 2 ** 31 - 1;
+export const longest = 2 ** 31 - 1;
 
 /** The options with their defaults. */
 export type Settings = typeof numbers & {

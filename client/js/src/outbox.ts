@@ -1,13 +1,15 @@
 import { ClientError, errorOf } from "./errors.js";
 import { whenAborted } from "./events.js";
 import type { Frame, Outgoing } from "./frames.js";
+import { isAnswer } from "./frames.js";
 import type { Link } from "./link.js";
 import type { Settings } from "./options.js";
+import { longest } from "./options.js";
 
 export interface RequestOptions {
   /** Rejects the promise with its reason. What has been sent can't be called back. */
   signal?: AbortSignal;
-  /** How long to wait for the answer, in milliseconds, in the queue too. Default: the client's requestTimeout; negative is without limit. */
+  /** How long to wait for the answer, in milliseconds, in the queue too. Default: the client's requestTimeout; negative, and what is longer than a timer takes (2,147,483,647), is without limit. */
   timeout?: number;
 }
 
@@ -19,6 +21,7 @@ interface Waiting {
 
 interface Asked {
   sent: boolean;
+  channel: unknown; // what a subscribe or unsubscribe is about, which the answer names
   settle: (answer: Frame | undefined, error?: ClientError) => void;
 }
 
@@ -68,26 +71,32 @@ export class Outbox {
     const id = String(++this.#ids);
     const text = JSON.stringify({ ...frame, id });
     let timer: ReturnType<typeof setTimeout> | undefined;
-    let withdraw = () => {};
-    const forget = () => {
+    let withdraw: (() => void) | undefined;
+    const end = () => {
       clearTimeout(timer);
-      this.#asked.delete(id);
-      withdraw();
+      withdraw?.();
+      return this.#asked.delete(id);
     };
     const asked: Asked = {
       sent: false,
+      channel: frame.type.endsWith("subscribe") ? frame.data : undefined,
       settle(answer, error) {
-        forget();
+        end();
         done(answer, error);
       },
     };
     this.#asked.set(id, asked);
-    if (timeout > 0) timer = setTimeout(() => asked.settle(undefined, new ClientError("timeout", "no answer in time")), timeout);
+    if (timeout > 0 && timeout <= longest) timer = setTimeout(() => asked.settle(undefined, new ClientError("timeout", "no answer in time")), timeout);
     withdraw = this.put(text, (error) => {
       asked.sent = true;
       if (error) asked.settle(undefined, error);
     });
-    return forget;
+    return () => {
+      if (!end() || !asked.channel || !asked.sent) return;
+      // Its answer names a channel, and would be taken for a message.
+      asked.settle = end;
+      this.#asked.set(id, asked);
+    };
   }
 
   send(frame: Outgoing): Promise<void> {
@@ -119,9 +128,13 @@ export class Outbox {
   /** Hands an answer to who waits for it, and says whether somebody does. */
   answered(frame: Frame): boolean {
     const asked = this.#asked.get(frame.id as string);
-    if (frame.type === "error") asked?.settle(undefined, errorOf(frame));
-    else asked?.settle(frame);
-    return !!asked;
+    if (!asked) return false;
+    const refusal = frame.type === "error";
+    const { channel } = frame;
+    // Messages have ids of their own. What answers a request may be of a type of the application's, but is on no channel.
+    const fits = isAnswer(frame) || (channel == null ? refusal || !asked.channel : refusal && channel === asked.channel);
+    if (fits) asked.settle(refusal ? undefined : frame, refusal ? errorOf(frame) : undefined);
+    return fits;
   }
 
   /** Sends what has waited for a connection, in its order. */

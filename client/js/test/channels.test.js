@@ -217,6 +217,94 @@ test("an answer that comes after leaving is nobody's", async (t) => {
   assert.deepEqual(told, ["second"]);
 });
 
+test("a refusal that comes after leaving is nobody's, and is no message", async (t) => {
+  fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected();
+  const got = record(client, "message", "error");
+  client.subscribe("news", () => {})();
+  client.subscribe("news", (message) => got.push(message));
+  const [{ id }] = net.last.of("subscribe");
+  net.last.say({ type: "error", channel: "news", id, data: { code: "forbidden", message: "no" } });
+  assert.deepEqual(got, []);
+  net.last.welcome();
+  const published = { type: "error", channel: "news", id, data: 1 }; // the same id, but it has been answered
+  net.last.say(published);
+  assert.deepEqual(got, [published]);
+});
+
+test("messages of a subscription that is over reach neither the next one nor the event", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected({ pingInterval: -1 });
+  const log = record(client, "message", "error");
+  const got = [];
+  const left = () => net.last.say({ type: "unsubscribed", channel: "news", id: net.last.of("unsubscribe").at(-1).id });
+  const leave = client.subscribe("news", () => {});
+  net.last.welcome();
+  leave();
+  net.last.say(event("news", "late"));
+  const again = client.subscribe("news", ({ data }) => got.push(data));
+  net.last.say(event("news", "late"));
+  left();
+  net.last.welcome();
+  net.last.say(event("news", "now"));
+  assert.deepEqual(got, ["now"]);
+  again();
+  net.last.say(event("news", "late"));
+  assert.deepEqual(log, []);
+  left();
+  net.last.say(event("news", "the server's"));
+  await pass(100_000);
+  assert.deepEqual(log.map(([, { data }]) => data), ["the server's"]);
+  assert.deepEqual(net.last.sent.map(({ type }) => type), ["subscribe", "unsubscribe", "subscribe", "unsubscribe"]);
+});
+
+test("an unsubscribe that was refused unseen is sent again", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected({ pingInterval: -1 });
+  client.on("error", () => {});
+  const leave = client.subscribe("news", () => {});
+  net.last.welcome();
+  leave();
+  net.last.say({ type: "error", data: { code: "rate_limited", message: "" } });
+  await pass(1000);
+  assert.equal(net.last.of("unsubscribe").length, 2);
+  net.last.say({ type: "unsubscribed", channel: "news", id: net.last.of("unsubscribe")[1].id });
+  await pass(60_000);
+  assert.equal(net.last.of("unsubscribe").length, 2);
+});
+
+test("an answer that comes though some frame was refused unseen counts", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected({ pingInterval: -1 });
+  client.on("error", () => {});
+  let told = 0;
+  client.subscribe("news", () => {}, { onSubscribed: () => told++ });
+  net.last.say({ type: "error", data: { code: "rate_limited", message: "" } });
+  net.last.welcome();
+  assert.equal(told, 1);
+  await pass(60_000);
+  assert.equal(net.last.of("subscribe").length, 1);
+});
+
+test("reserved types are ignored, on a channel and on none", async (t) => {
+  fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected();
+  const log = record(client, "message", "error");
+  client.subscribe("news", (message) => log.push(message));
+  net.last.welcome();
+  for (const type of ["publish", "presence", "refresh", "welcome", "cancel"]) {
+    for (const channel of [undefined, "news", "other"]) net.last.say({ type, channel, data: {} });
+  }
+  assert.deepEqual(log, []);
+  net.last.say({ type: "welcomed" });
+  assert.equal(log.length, 1);
+});
+
 test("a signal ends a subscription, and one that has aborted begins none", async (t) => {
   fakeTime(t);
   const net = newNet(t);

@@ -180,6 +180,7 @@ test("close leaves nothing behind", async (t) => {
     const client = net.client({ signal, queueWhileAway: true, getToken: name === "in getToken" ? () => new Promise(() => {}) : undefined });
     client.on("error", () => {});
     client.subscribe("a", () => {}, { signal });
+    client.on("message", () => {}, { signal });
     const loop = client.messages("b", { signal }).next();
     loop.catch(() => {});
     const asked = client.request({ type: "x" }, { signal }).catch(({ code }) => code);
@@ -197,7 +198,7 @@ test("close leaves nothing behind", async (t) => {
     await settle();
     assert.deepEqual([net.sockets.length, timers.size, client.state], [sockets, 0, "disconnected"], name);
     assert.throws(() => client.subscribe("c", () => {}), { code: "closed" });
-    // Its own signal and the request's are let go; the application holds those of its subscriptions.
+    assert.equal(listening.size, 0, `${name}: listeners of the signal`);
   }
 });
 
@@ -223,6 +224,41 @@ test("close may be called by any handler", async (t) => {
     await pass(100_000);
     assert.deepEqual([client.state, net.sockets.length], ["disconnected", name === "statechange" ? 0 : 1], name);
   }
+});
+
+test("close inside getToken, or when its signal aborts, leaves nothing running", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const inside = net.client({ getToken: () => (inside.close(), "token") });
+  const aborted = net.client({
+    getToken: ({ signal }) => {
+      signal.addEventListener("abort", () => aborted.close());
+      return new Promise(() => {});
+    },
+  });
+  const log = record(aborted, "statechange", "error");
+  await settle();
+  await pass(10_000);
+  await pass(100_000);
+  assert.deepEqual([net.sockets.length, inside.state, aborted.state], [0, "disconnected", "disconnected"]);
+  assert.deepEqual(log.map(([, { state }]) => state), ["connecting", "disconnected"]);
+});
+
+test("a socket that closes while it is given something leaves the client disconnected", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = net.client();
+  const log = record(client, "connect", "statechange");
+  client.subscribe("a", () => {});
+  await settle();
+  net.last.send = function () {
+    this.end();
+  };
+  net.last.open();
+  assert.equal(client.state, "disconnected");
+  await pass(1000);
+  net.last.open();
+  assert.deepEqual(log.map(([name, { state }]) => state ?? name), ["connecting", "disconnected", "connecting", "connected", "connect"]);
 });
 
 test("a signal closes the client", async (t) => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ClientError } from "../dist/client.js";
-import { fakeTime, newNet, settle } from "./kit.js";
+import { fakeTime, newNet, record, settle } from "./kit.js";
 
 test("what is sent goes out at once and as it is", async (t) => {
   fakeTime(t);
@@ -117,6 +117,45 @@ test("a request resolves with its reply, and is rejected with the hub's error", 
   assert.equal((await ping).type, "pong");
 });
 
+test("a message with the id of a request is no answer to it", async (t) => {
+  fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected();
+  client.on("error", () => {});
+  const got = record(client, "message");
+  const told = [];
+  client.subscribe("news", (message) => got.push(message), { onSubscribed: () => told.push("subscribed"), onError: () => told.push("refused") });
+  const asked = client.request({ type: "say" });
+  const [subscribe, { id }] = net.last.sent;
+  const messages = [
+    { type: "event", channel: "news", id },
+    { type: "error", channel: "news", id },
+    { type: "event", channel: "news", id: subscribe.id },
+    { type: "error", channel: "other", id: subscribe.id },
+    { type: "event", id: subscribe.id },
+  ];
+  for (const frame of messages) net.last.say(frame);
+  assert.deepEqual(told, []);
+  assert.deepEqual(got.map((one) => (Array.isArray(one) ? "event" : one.type)), ["event", "error", "event", "event"]);
+  net.last.welcome();
+  assert.deepEqual(told, ["subscribed"]);
+  net.last.say({ type: "accepted", id }); // an OnMessage answers with any type
+  assert.equal((await asked).type, "accepted");
+});
+
+test("an application that subscribes by a request gets its answer", async (t) => {
+  fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected();
+  const joined = client.request({ type: "subscribe", data: "a" });
+  const refused = client.request({ type: "subscribe", data: "b" });
+  const [a, b] = net.last.sent;
+  net.last.say({ type: "subscribed", channel: "a", id: a.id });
+  net.last.say({ type: "error", channel: "b", id: b.id, data: { code: "forbidden" } });
+  assert.equal((await joined).channel, "a");
+  await assert.rejects(refused, { code: "forbidden" });
+});
+
 test("a request ends in time, by default after ten seconds", async (t) => {
   const pass = fakeTime(t);
   const net = newNet(t);
@@ -126,6 +165,8 @@ test("a request ends in time, by default after ten seconds", async (t) => {
   follow("default");
   follow("short", { timeout: 50 });
   follow("endless", { timeout: -1 });
+  follow("longer than a timer", { timeout: 2 ** 31 });
+  follow("without end", { timeout: Infinity });
   await pass(49);
   assert.deepEqual(outcomes, []);
   await pass(1);
@@ -137,7 +178,7 @@ test("a request ends in time, by default after ten seconds", async (t) => {
   net.last.say({ type: "reply", id: net.last.of("short")[0].id }); // late, and nobody's
   net.last.end();
   await settle();
-  assert.equal(outcomes.at(-1), "endless: lost");
+  assert.deepEqual(outcomes.slice(2), ["endless: lost", "longer than a timer: lost", "without end: lost"]);
 });
 
 test("what waits in the queue for an answer can be called back, by time and by signal", async (t) => {

@@ -1,8 +1,8 @@
 // go-ws client for browsers and Node.js, Apache-2.0. Built from client/js of go-ws.
 
 // src/backoff.ts
-var finals = /* @__PURE__ */ new Set([1e3, 1002, 1003, 1007, 1008, 1009]);
-var isFinal = (code) => finals.has(code) || code >= 4500 && code <= 4999;
+var finals = /^(100[023789]|4[5-9]..)$/;
+var isFinal = (code) => finals.test(String(code));
 function backoff(s, failures) {
   const longest2 = Math.min(s.initialBackoff * s.backoffMultiplier ** failures, s.maxBackoff);
   return Math.round(s.jitter ? Math.random() * longest2 : longest2);
@@ -34,15 +34,16 @@ var Channels = class {
     let channel = this.#channels.get(name);
     if (!channel) this.#channels.set(name, channel = { subscribers: /* @__PURE__ */ new Set(), failures: 0 });
     channel.subscribers.add(subscriber);
-    if (!channel.forget) this.#ask(name, channel);
+    if (!channel.forget || channel.subscribers.size === 1) this.#ask(name, channel);
   }
   remove(name, subscriber) {
     const channel = this.#channels.get(name);
     if (!channel?.subscribers.delete(subscriber) || channel.subscribers.size > 0) return;
     this.#rest(channel);
-    this.#channels.delete(name);
-    const link = this.#link();
-    if (link?.open) link.send(JSON.stringify({ type: "unsubscribe", data: name }));
+    channel.failures = 0;
+    channel.over = true;
+    if (this.#link()?.open) this.#ask(name, channel);
+    else this.#channels.delete(name);
   }
   /** Puts a new connection on all channels, in one burst. */
   restore() {
@@ -53,15 +54,17 @@ var Channels = class {
   }
   /** The connection is gone. */
   lost() {
-    for (const channel of this.#channels.values()) {
+    for (const [name, channel] of this.#channels) {
       this.#rest(channel);
+      channel.over = false;
+      if (!channel.subscribers.size) this.#channels.delete(name);
       for (const subscriber of channel.subscribers) subscriber.live = false;
     }
   }
   /** The hub has refused a frame unseen, and does not say which: each subscribe without an answer may be the one. */
   limited() {
     for (const [name, channel] of this.#channels) {
-      if (channel.forget) this.#askLater(name, channel);
+      if (channel.forget && channel.timer === void 0) this.#askLater(name, channel);
     }
   }
   clear() {
@@ -70,15 +73,16 @@ var Channels = class {
   }
   /** Hands a message to its channel's handlers, and says whether there are any. */
   deliver(frame) {
-    const subscribers = this.#channels.get(frame.channel)?.subscribers;
-    for (const subscriber of [...subscribers ?? []]) {
-      if (subscribers?.has(subscriber)) this.#events.call(subscriber.handler, frame);
+    const channel = this.#channels.get(frame.channel);
+    for (const subscriber of [...channel?.subscribers ?? []]) {
+      if (!channel?.over && channel?.subscribers.has(subscriber)) this.#events.call(subscriber.handler, frame);
     }
-    return !!subscribers;
+    return !!channel;
   }
   /** Ends what goes on for a channel. */
   #rest(channel) {
     clearTimeout(channel.timer);
+    channel.timer = void 0;
     channel.forget?.();
     channel.forget = void 0;
   }
@@ -86,16 +90,19 @@ var Channels = class {
     if (!this.#link()?.open) return;
     this.#rest(channel);
     let answered = false;
-    const forget = this.#outbox.ask({ type: "subscribe", data: name }, 0, (answer, error) => {
+    const leaving = !channel.subscribers.size;
+    const forget = this.#outbox.ask({ type: leaving ? "unsubscribe" : "subscribe", data: name }, 0, (answer, error) => {
       answered = true;
-      channel.forget = void 0;
+      this.#rest(channel);
       if (error) this.#refused(name, channel, error);
+      else if (leaving) this.#channels.delete(name);
       else this.#joined(channel, answer);
     });
     if (!answered) channel.forget = forget;
   }
   #joined(channel, answer) {
     channel.failures = 0;
+    channel.over = false;
     for (const subscriber of [...channel.subscribers]) {
       if (subscriber.live) continue;
       subscriber.live = true;
@@ -104,30 +111,30 @@ var Channels = class {
   }
   #refused(name, channel, error) {
     if (error.temporary) this.#askLater(name, channel);
+    else if (!channel.subscribers.size) this.#channels.delete(name);
     for (const subscriber of [...channel.subscribers]) {
       if (!subscriber.live) this.#events.call(subscriber.onError, error);
     }
   }
   #askLater(name, channel) {
-    this.#rest(channel);
     channel.timer = setTimeout(() => this.#ask(name, channel), backoff(this.#settings, channel.failures++));
   }
 };
 
 // src/errors.ts
-var temporary = /* @__PURE__ */ new Set(["disconnected", "queue_full", "timeout", "lost", "unreachable", "credentials", "unavailable", "internal", "rate_limited"]);
+var temporary = /^(disconnected|queue_full|timeout|lost|unreachable|credentials|unavailable|internal|rate_limited)$/;
 var ClientError = class extends Error {
   name = "ClientError";
   code;
   constructor(code, message, more = {}) {
-    super(message, "cause" in more ? { cause: more.cause } : void 0);
+    super(message, more);
     this.code = code;
     if (more.frame) this.frame = more.frame;
     if (more.closeCode) this.closeCode = more.closeCode;
   }
   /** Whether the same may work later. */
   get temporary() {
-    return temporary.has(this.code);
+    return temporary.test(this.code);
   }
 };
 function errorOf(frame) {
@@ -140,12 +147,12 @@ function errorOf(frame) {
 var Emitter = class {
   #handlers = /* @__PURE__ */ new Map();
   #over = false;
-  on(name, handler, signal) {
+  on(name, handler) {
     const wrapped = (detail) => handler(detail);
     let set = this.#handlers.get(name);
     if (!set) this.#handlers.set(name, set = /* @__PURE__ */ new Set());
     set.add(wrapped);
-    return whenAborted(signal, () => set.delete(wrapped));
+    return () => set.delete(wrapped);
   }
   emit(name, detail) {
     if (this.#over) return;
@@ -174,8 +181,7 @@ var Emitter = class {
   }
 };
 function report(error) {
-  if (globalThis.reportError) globalThis.reportError(error);
-  else console.error(error);
+  (globalThis.reportError ?? console.error)(error);
 }
 function whenAborted(signal, done) {
   const once = () => {
@@ -187,8 +193,10 @@ function whenAborted(signal, done) {
 }
 
 // src/frames.ts
-var answers = /* @__PURE__ */ new Set(["reply", "pong", "subscribed", "unsubscribed"]);
-var isAnswer = (frame) => answers.has(frame.type);
+var answers = /^(reply|pong|(un)?subscribed)$/;
+var isAnswer = (frame) => answers.test(frame.type);
+var reserved = /^(publish|presence|refresh|welcome|cancel)$/;
+var isIdle = (frame) => isAnswer(frame) || reserved.test(frame.type);
 function parse(text) {
   try {
     const frame = JSON.parse(text);
@@ -238,6 +246,8 @@ var Link = class {
     socket?.close(1e3);
   }
   async #dial(last) {
+    await void 0;
+    if (this.#over) return;
     let url;
     try {
       url = await this.#settings.dial(this.#attempt.signal, last);
@@ -473,27 +483,31 @@ var Outbox = class {
     const id = String(++this.#ids);
     const text = JSON.stringify({ ...frame, id });
     let timer;
-    let withdraw = () => {
-    };
-    const forget = () => {
+    let withdraw;
+    const end = () => {
       clearTimeout(timer);
-      this.#asked.delete(id);
-      withdraw();
+      withdraw?.();
+      return this.#asked.delete(id);
     };
     const asked = {
       sent: false,
+      channel: frame.type.endsWith("subscribe") ? frame.data : void 0,
       settle(answer, error) {
-        forget();
+        end();
         done(answer, error);
       }
     };
     this.#asked.set(id, asked);
-    if (timeout > 0) timer = setTimeout(() => asked.settle(void 0, new ClientError("timeout", "no answer in time")), timeout);
+    if (timeout > 0 && timeout <= longest) timer = setTimeout(() => asked.settle(void 0, new ClientError("timeout", "no answer in time")), timeout);
     withdraw = this.put(text, (error) => {
       asked.sent = true;
       if (error) asked.settle(void 0, error);
     });
-    return forget;
+    return () => {
+      if (!end() || !asked.channel || !asked.sent) return;
+      asked.settle = end;
+      this.#asked.set(id, asked);
+    };
   }
   send(frame) {
     return new Promise((resolve, reject) => {
@@ -523,9 +537,12 @@ var Outbox = class {
   /** Hands an answer to who waits for it, and says whether somebody does. */
   answered(frame) {
     const asked = this.#asked.get(frame.id);
-    if (frame.type === "error") asked?.settle(void 0, errorOf(frame));
-    else asked?.settle(frame);
-    return !!asked;
+    if (!asked) return false;
+    const refusal = frame.type === "error";
+    const { channel } = frame;
+    const fits = isAnswer(frame) || (channel == null ? refusal || !asked.channel : refusal && channel === asked.channel);
+    if (fits) asked.settle(refusal ? void 0 : frame, refusal ? errorOf(frame) : void 0);
+    return fits;
   }
   /** Sends what has waited for a connection, in its order. */
   flush() {
@@ -598,25 +615,20 @@ var Client = class {
   // the last wait was none, for new credentials
   #last;
   // why the attempt or connection before has ended
+  #bound = /* @__PURE__ */ new Set();
+  // what waits for signals of the application's
   #release;
-  // of what is outside: the page's events, the signal
+  // of the page's events
   /** Throws a TypeError that names the option with which no client can work. */
   constructor(options) {
     this.#settings = settingsOf(options);
     const link = () => this.#link;
     this.#outbox = new Outbox(this.#settings, link);
     this.#channels = new Channels(this.#settings, link, this.#outbox, this.#events);
-    const leavePage = watchPage({ back: (fresh) => this.#hurry(fresh), doubt: () => this.#link?.check() });
+    this.#release = watchPage({ back: (fresh) => this.#hurry(fresh), doubt: () => this.#link?.check() });
     const { signal } = options;
-    this.#release = leavePage;
     if (signal?.aborted) this.close();
-    else {
-      const leaveSignal = whenAborted(signal, () => this.close());
-      this.#release = () => {
-        leavePage();
-        leaveSignal();
-      };
-    }
+    else this.#bind(signal, () => this.close());
     queueMicrotask(() => this.connect());
   }
   get state() {
@@ -629,11 +641,14 @@ var Client = class {
     this.#retry = void 0;
     this.#outbox.accept();
     this.#attempts++;
-    this.#link = new Link(this.#settings, this.#last, {
-      opened: () => this.#opened(),
+    const link = new Link(this.#settings, this.#last, {
+      opened: () => this.#opened(link),
       frame: (frame) => this.#take(frame),
-      ended: (code, reason, error, final) => this.#ended(code, reason, error, final)
+      ended: (code, reason, error, final) => {
+        if (this.#link === link) this.#ended(code, reason, error, final);
+      }
     });
+    this.#link = link;
     this.#become("connecting");
   }
   /**
@@ -649,7 +664,7 @@ var Client = class {
     };
     const subscriber = { handler, onSubscribed, onError, live: false };
     this.#channels.add(channel, subscriber);
-    return whenAborted(signal, () => this.#channels.remove(channel, subscriber));
+    return this.#bind(signal, () => this.#channels.remove(channel, subscriber));
   }
   /**
    * The messages of a channel for a loop: for await (const message of client.messages("news")). Those
@@ -691,7 +706,7 @@ var Client = class {
   on(event, handler, options = {}) {
     if (this.#closed || options.signal?.aborted) return () => {
     };
-    return this.#events.on(event, handler, options.signal);
+    return this.#bind(options.signal, this.#events.on(event, handler));
   }
   /** Ends it for good. What waits is rejected, loops over messages end, and nothing is left running. */
   close() {
@@ -710,6 +725,16 @@ var Client = class {
     if (this.#state !== "disconnected") this.#become("disconnected");
     if (wasOpen) this.#events.emit("disconnect", { code: 1e3, reason: "closed by the client" });
     this.#events.close();
+    for (const end of [...this.#bound]) end();
+  }
+  /** Is whenAborted, but leaves no listener behind when the client is closed. */
+  #bind(signal, done) {
+    const end = whenAborted(signal, () => {
+      this.#bound.delete(end);
+      done();
+    });
+    if (signal) this.#bound.add(end);
+    return end;
   }
   #closedError() {
     return new ClientError("closed", "the client has been closed");
@@ -719,7 +744,7 @@ var Client = class {
     this.#state = state;
     this.#events.emit("statechange", { state, previous, ...more });
   }
-  #opened() {
+  #opened(link) {
     const attempt = this.#attempts;
     const again = this.#connected;
     this.#attempts = 0;
@@ -730,13 +755,13 @@ var Client = class {
     }, this.#settings.stableAfter);
     this.#channels.restore();
     this.#outbox.flush();
+    if (this.#link !== link) return;
     this.#become("connected");
     this.#events.emit("connect", { attempt });
     if (again) this.#events.emit("reconnect", { attempt });
   }
   #take(frame) {
-    if (this.#outbox.answered(frame) || isAnswer(frame)) return;
-    if (this.#channels.deliver(frame)) return;
+    if (this.#outbox.answered(frame) || isIdle(frame) || this.#channels.deliver(frame)) return;
     if (frame.type !== "error") {
       this.#events.emit("message", frame);
       return;
