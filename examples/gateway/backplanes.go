@@ -22,8 +22,6 @@ import (
 // joint is what joins a gateway to others.
 type joint struct {
 	hub.Backplane
-	// alone says that it joins nothing outside of this process.
-	alone bool
 	// note tells, if there is something to tell, how another gateway joins.
 	note string
 	// close ends what the gateway runs for it, after the hub has ended. May be nil.
@@ -31,10 +29,10 @@ type joint struct {
 }
 
 // backplanes are what -backplane can name. A gateway with the memory backplane
-// is alone; it behaves like one that is joined with others, but for its log.
+// is alone; it behaves like one that is joined with others.
 var backplanes = map[string]func(settings, *slog.Logger) (joint, error){
 	"memory": func(settings, *slog.Logger) (joint, error) {
-		return joint{Backplane: backplane.NewMemory(backplane.MemoryConfig{}).Join(), alone: true}, nil
+		return joint{Backplane: backplane.NewMemory(backplane.MemoryConfig{}).Join()}, nil
 	},
 	"redis": func(s settings, logger *slog.Logger) (joint, error) {
 		b, err := redisbp.New(redisbp.Config{URL: s.redisURL, Logger: logger})
@@ -71,7 +69,7 @@ func joinNATS(s settings, logger *slog.Logger) (joint, error) {
 		server.Stop()
 		return joint{}, err
 	}
-	return joint{Backplane: b, note: note, close: server.Stop}, nil
+	return joint{b, note, server.Stop}, nil
 }
 
 // envelopeRoom is for what hubs put before a message on its way to each other.

@@ -52,11 +52,7 @@ func play(ctx context.Context, s settings, header time.Duration, stdout io.Write
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	hubLogger := logger
-	if plane.alone {
-		hubLogger = slog.New(lonely{logger.Handler()})
-	}
-	h, err := hub.New(s.hubConfig(sockets, plane.Backplane, hubLogger))
+	h, err := hub.New(s.hubConfig(sockets, plane.Backplane, logger))
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,19 +16,13 @@ import (
 // spawn runs the gateway as a process of its own.
 func spawn(t *testing.T, args ...string) (cmd *exec.Cmd, wait func() error, url string) {
 	t.Helper()
-	return spawnLogging(t, os.Stderr, args...)
-}
-
-// spawnLogging is spawn with the log going to a writer.
-func spawnLogging(t *testing.T, log io.Writer, args ...string) (cmd *exec.Cmd, wait func() error, url string) {
-	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd = exec.Command(binary, append([]string{"-addr", "127.0.0.1:0", "-log-level", "error"}, args...)...)
 	cmd.Env = append(os.Environ(), "GATEWAY_TEST_RUN_MAIN=1")
-	cmd.Stderr = log
+	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
