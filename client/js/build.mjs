@@ -26,4 +26,6 @@ const options = {
 };
 const head = "// go-ws client for browsers and Node.js, Apache-2.0. Built from client/js of go-ws.";
 await build({ ...options, outfile: "dist/client.js", banner: { js: head } });
-await build({ ...options, outfile: "dist/client.min.js", minify: true });
+// Properties that only the client itself sees. A name that users, sockets or frames have must not be among them.
+const internal = /^(subscribers|failures|forget|live|buffered|opened|ended|answered|flush|refuse|accept|restore|limited|deliver|settle|sent|doubt|emit|dial|over|ask|put|check|drop)$/;
+await build({ ...options, outfile: "dist/client.min.js", minify: true, mangleProps: internal });

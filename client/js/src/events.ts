@@ -4,10 +4,20 @@ import type { Frame } from "./frames.js";
 /** Whether there is a connection ("connected"), one is being made ("connecting"), or neither. */
 export type ConnectionState = "disconnected" | "connecting" | "connected";
 
+/** What the event statechange says: the state is another. */
+export interface StateChange {
+  state: ConnectionState;
+  previous: ConnectionState;
+  /** When the next attempt is, in milliseconds, after a failed attempt or a lost connection; without it there is none. */
+  retryIn?: number;
+  /** Why there is no connection. */
+  error?: ClientError;
+}
+
 /** What Client.on tells of, and what it hands to the handlers. */
 export interface Events {
-  /** The state is another. After a failed attempt or a lost connection error says why, and retryIn when, in milliseconds, the next attempt is; without it there is none. */
-  statechange: { state: ConnectionState; previous: ConnectionState; retryIn?: number; error?: ClientError };
+  /** The state is another. */
+  statechange: StateChange;
   /** A connection is there, the first one or a later one, after so many attempts. */
   connect: { attempt: number };
   /** After connect, for each connection but the first. */

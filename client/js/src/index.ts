@@ -1,7 +1,7 @@
 export { Client } from "./client.js";
 export { ClientError } from "./errors.js";
 export type { ErrorCode } from "./errors.js";
-export type { Events, ConnectionState } from "./events.js";
+export type { Events, ConnectionState, StateChange } from "./events.js";
 export type { Frame, Message, Outgoing, Subscribed } from "./frames.js";
 export type { Messages, MessagesOptions } from "./messages.js";
 export type { ClientOptions, WebSocketConstructor, WebSocketLike } from "./options.js";

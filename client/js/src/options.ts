@@ -96,9 +96,13 @@ export type Settings = typeof numbers & {
   queueWhileAway: boolean;
 };
 
+const fail = (name: string, why: string) => new TypeError(`go-ws client: ${name} ${why}`);
+
 /** Throws a TypeError that names the option with which no client can work. */
 export function settingsOf(options: ClientOptions): Settings {
-  const fail = (name: string, why: string) => new TypeError(`go-ws client: ${name} ${why}`);
+  const { url, getToken, tokenParameter = "token" } = options;
+  if (!url) throw fail("url", "is missing");
+  if (typeof url !== "function") absolute(url); // throws now what each attempt would
   const s = { ...numbers };
   for (const name of Object.keys(numbers) as (keyof typeof numbers)[]) {
     const value = options[name] || s[name];
@@ -109,11 +113,8 @@ export function settingsOf(options: ClientOptions): Settings {
   if (s.backoffMultiplier < 1) throw fail("backoffMultiplier", "must be at least 1");
   if (s.maxBackoff < s.initialBackoff) throw fail("maxBackoff", "is shorter than initialBackoff");
   const WebSocket = options.WebSocket ?? (globalThis.WebSocket as WebSocketConstructor | undefined);
-  if (!WebSocket) throw fail("WebSocket", "is needed: there is no global one here");
+  if (!WebSocket) throw fail("WebSocket", "is needed, there is no global one: pass that of the npm package ws");
 
-  const { url, getToken, tokenParameter = "token" } = options;
-  if (!url) throw fail("url", "is missing");
-  if (typeof url !== "function") absolute(url); // throws now what each attempt would
   return {
     ...s,
     WebSocket,
@@ -130,9 +131,14 @@ export function settingsOf(options: ClientOptions): Settings {
   };
 }
 
-/** A WebSocket's URL. Browsers of before 2024 take neither http: nor what is relative. */
+/** A WebSocket's URL; throws a TypeError where it is none. Browsers of before 2024 take neither http: nor what is relative. */
 function absolute(url: string | URL): URL {
-  const to = new URL(url, globalThis.location?.href);
+  let to: URL;
+  try {
+    to = new URL(url, globalThis.location?.href);
+  } catch {
+    throw fail("url", `"${url}" is ${/^\w+:/.test(String(url)) ? "no URL" : "relative, which only works in a page"}`);
+  }
   to.protocol = to.protocol.replace(/^http/, "ws");
   to.hash = "";
   return to;

@@ -316,7 +316,14 @@ test("options that can't work are refused by their name", (t) => {
     if (name === undefined || (name === "WebSocket" && globalThis.WebSocket)) make().close();
     else assert.throws(make, (error) => error instanceof TypeError && error.message.includes(name), JSON.stringify(options));
   }
-  assert.throws(() => new Client({ ...good, url: "not a url" }), TypeError);
+  for (const [url, message] of [
+    ["/ws", 'go-ws client: url "/ws" is relative, which only works in a page'],
+    ["not a url", 'go-ws client: url "not a url" is relative, which only works in a page'],
+    ["ws://", 'go-ws client: url "ws://" is no URL'],
+  ]) {
+    for (const more of [{}, { WebSocket: undefined }, { initialBackoff: -1 }]) assert.throws(() => new Client({ ...good, ...more, url }), { name: "TypeError", message });
+  }
+  if (!globalThis.WebSocket) assert.throws(() => new Client({ url: good.url }), /^TypeError: go-ws client: WebSocket is needed, .* pass that of the npm package ws$/);
 });
 
 test("zero is the default", async (t) => {

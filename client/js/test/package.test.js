@@ -6,6 +6,7 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { newNet, record, settle } from "./kit.js";
 
 const here = new URL("..", import.meta.url);
 const path = (name) => fileURLToPath(new URL(name, here));
@@ -38,6 +39,29 @@ test("what is packed is the build, the licence and the words about it", () => {
   const files = packed.files.map((file) => file.path).sort();
   const types = readdirSync(path("dist")).filter((name) => name.endsWith(".d.ts")).map((name) => `dist/${name}`);
   assert.deepEqual(files, ["LICENSE", "README.md", "dist/client.js", "dist/client.min.js", "package.json", ...types].sort());
+});
+
+test("the minified module does what the other one does", async (t) => {
+  const { Client } = await import("go-ws-client/client.min.js");
+  const net = newNet(t);
+  const client = new Client({ url: "ws://hub.test/ws", WebSocket: net.WebSocket, getToken: () => "token" });
+  t.after(() => client.close());
+  const log = record(client, "message", "connect", "disconnect");
+  client.subscribe("news", ({ data }) => log.push(data), { onSubscribed: () => log.push("subscribed"), onError: ({ code }) => log.push(code) });
+  await settle();
+  net.last.open();
+  const asked = client.request({ type: "say" });
+  const [{ id }, say] = net.last.sent;
+  net.last.say({ type: "error", channel: "news", id, data: { code: "forbidden" } });
+  client.subscribe("other", () => {}, { onSubscribed: () => log.push("subscribed") })();
+  client.subscribe("other", ({ data }) => log.push(data), { onSubscribed: () => log.push("other") });
+  net.last.welcome();
+  net.last.say({ type: "event", channel: "other", data: 1 });
+  net.last.say({ type: "reply", id: say.id, data: 2 });
+  net.last.say({ type: "event" });
+  assert.equal((await asked).data, 2);
+  client.close();
+  assert.deepEqual(log, [["connect", { attempt: 1 }], "forbidden", "other", 1, ["message", { type: "event" }], ["disconnect", { code: 1000, reason: "closed by the client" }]]);
 });
 
 /** What tsc says of a file in test/types, a line number and a message each. */

@@ -403,8 +403,11 @@ var numbers = {
 };
 var mayBeOff = ["pingInterval", "requestTimeout"];
 var longest = 2 ** 31 - 1;
+var fail = (name, why) => new TypeError(`go-ws client: ${name} ${why}`);
 function settingsOf(options) {
-  const fail = (name, why) => new TypeError(`go-ws client: ${name} ${why}`);
+  const { url, getToken, tokenParameter = "token" } = options;
+  if (!url) throw fail("url", "is missing");
+  if (typeof url !== "function") absolute(url);
   const s = { ...numbers };
   for (const name of Object.keys(numbers)) {
     const value = options[name] || s[name];
@@ -415,10 +418,7 @@ function settingsOf(options) {
   if (s.backoffMultiplier < 1) throw fail("backoffMultiplier", "must be at least 1");
   if (s.maxBackoff < s.initialBackoff) throw fail("maxBackoff", "is shorter than initialBackoff");
   const WebSocket = options.WebSocket ?? globalThis.WebSocket;
-  if (!WebSocket) throw fail("WebSocket", "is needed: there is no global one here");
-  const { url, getToken, tokenParameter = "token" } = options;
-  if (!url) throw fail("url", "is missing");
-  if (typeof url !== "function") absolute(url);
+  if (!WebSocket) throw fail("WebSocket", "is needed, there is no global one: pass that of the npm package ws");
   return {
     ...s,
     WebSocket,
@@ -435,7 +435,12 @@ function settingsOf(options) {
   };
 }
 function absolute(url) {
-  const to = new URL(url, globalThis.location?.href);
+  let to;
+  try {
+    to = new URL(url, globalThis.location?.href);
+  } catch {
+    throw fail("url", `"${url}" is ${/^\w+:/.test(String(url)) ? "no URL" : "relative, which only works in a page"}`);
+  }
   to.protocol = to.protocol.replace(/^http/, "ws");
   to.hash = "";
   return to;

@@ -1,7 +1,7 @@
 // Must compile: what users write.
 
 import { Client, ClientError } from "go-ws-client";
-import type { ClientOptions, ConnectionState, Frame, Message, Messages, Subscribed, WebSocketConstructor } from "go-ws-client";
+import type { ClientOptions, ConnectionState, Events, Frame, Message, Messages, StateChange, Subscribed, WebSocketConstructor } from "go-ws-client";
 import WebSocket from "ws";
 
 const control = new AbortController();
@@ -37,6 +37,9 @@ export async function ask(): Promise<unknown> {
 
 export const state: ConnectionState = client.state;
 export const off: () => void = client.on("statechange", ({ state, previous, retryIn, error }) => console.log(state === previous, retryIn?.toFixed(), error?.closeCode?.toFixed()));
+client.on("statechange", (change: StateChange) => change.error?.code);
+export const connected = ({ attempt }: Events["connect"]): string => attempt.toFixed();
+client.on("connect", connected);
 client.on("reconnect", async ({ attempt }) => attempt.toFixed());
 client.on("disconnect", ({ code, reason, retryIn = 0 }) => [code.toFixed(), reason.trim(), retryIn.toFixed()]);
 client.on("error", (error: ClientError) => error.frame?.type, { signal: control.signal });
