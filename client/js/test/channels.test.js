@@ -290,6 +290,22 @@ test("an answer that comes though some frame was refused unseen counts", async (
   assert.equal(net.last.of("subscribe").length, 1);
 });
 
+test("a refusal that comes after asking again is no message", async (t) => {
+  const pass = fakeTime(t);
+  const net = newNet(t);
+  const client = await net.connected({ pingInterval: -1 });
+  client.on("error", () => {});
+  const log = [];
+  client.subscribe("news", ({ type }) => log.push(type), { onError: ({ code }) => log.push(code) });
+  net.last.say({ type: "error", data: { code: "rate_limited", message: "" } });
+  await pass(1000);
+  const [first, second] = net.last.of("subscribe");
+  net.last.say({ type: "error", channel: "news", id: first.id, data: { code: "unavailable" } });
+  assert.deepEqual(log, []);
+  net.last.say({ type: "error", channel: "news", id: second.id, data: { code: "forbidden" } });
+  assert.deepEqual(log, ["forbidden"]);
+});
+
 test("reserved types are ignored, on a channel and on none", async (t) => {
   fakeTime(t);
   const net = newNet(t);

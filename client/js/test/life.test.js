@@ -238,8 +238,12 @@ test("close inside getToken, or when its signal aborts, leaves nothing running",
   });
   const log = record(aborted, "statechange", "error");
   await settle();
+  const { setTimeout: set } = globalThis; // fakeTime puts the real one back
+  let timers = 0;
+  globalThis.setTimeout = (...args) => (timers++, set(...args));
   await pass(10_000);
   await pass(100_000);
+  assert.equal(timers, 0, "timers after close");
   assert.deepEqual([net.sockets.length, inside.state, aborted.state], [0, "disconnected", "disconnected"]);
   assert.deepEqual(log.map(([, { state }]) => state), ["connecting", "disconnected"]);
 });
