@@ -64,13 +64,26 @@ func (b *body) Write(p []byte) (int, error) {
 // tap is the transport of one attempt: it puts a body around the connection.
 type tap struct {
 	http.RoundTripper
-	body *body
+	// redirects are followed, as the application's CheckRedirect says.
+	redirects bool
+	body      *body
 }
 
 func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.RoundTripper.RoundTrip(r)
-	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
-		return resp, err
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		if !t.redirects {
+			// A redirect is the answer then, as for browsers. net/http would send
+			// the headers on, and the URL with its query as the Referer; the
+			// library takes away its bound on redirects; and a Location that can't
+			// be parsed would stand in an error.
+			resp.Header = resp.Header.Clone()
+			resp.Header.Del("Location")
+		}
+		return resp, nil
 	}
 	if rwc, ok := resp.Body.(io.ReadWriteCloser); ok {
 		t.body = &body{ReadWriteCloser: rwc, began: time.Now()}

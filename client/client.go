@@ -183,6 +183,7 @@ func (c *ReconnectingClient) Close() error {
 	if started && c.end != nil {
 		c.end(ErrClosed)
 		<-c.stopped
+		c.dropDeliveries() // after a refusal some may wait still
 	}
 	return nil
 }

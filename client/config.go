@@ -16,7 +16,8 @@ import (
 const subprotocol = "go-ws.v1.json"
 
 // ReconnectConfig is what a client needs to know. Only URL is required. A field
-// that is zero has its default; it is looked at once, by New.
+// that is zero has its default; durations of more than a year are a year. It is
+// looked at once, by New.
 type ReconnectConfig struct {
 	// URL of the hub, such as "wss://example.com/ws". The schemes are ws, wss,
 	// http and https. Its query and password appear in no log and no error.
@@ -28,7 +29,9 @@ type ReconnectConfig struct {
 	Subprotocols []string
 	// HTTPClient makes the upgrade; TLS, proxies and cookies are its
 	// transport's. Default: a client of its own with a new TCP connection for
-	// each attempt, so that a balancer may choose another hub.
+	// each attempt, so that a balancer may choose another hub. Redirects are not
+	// followed, and a StatusError, unless its CheckRedirect is set, which then
+	// alone decides.
 	HTTPClient *http.Client
 	// Credentials, where set, is called before each attempt, one call at a time,
 	// on a goroutine of its own, and what it returns goes into this attempt alone. last is why the
@@ -110,7 +113,8 @@ type ReconnectConfig struct {
 	OnError func(err error)
 	// OnMessage is called with each message that is no subscription's: to
 	// everybody, to this user or client, on a channel that the server has put the
-	// client on. It has a backlog of its own, as each handler.
+	// client on. Types that the protocol reserves are ignored. It has a backlog of
+	// its own, as each handler.
 	OnMessage Handler
 
 	// Logger defaults to slog.Default. Credentials and the query of the URL are
@@ -166,7 +170,7 @@ func (c ReconnectConfig) withDefaults() (ReconnectConfig, error) {
 		if *d.field < 0 && d.name != "PingInterval" {
 			return c, fmt.Errorf("client: ReconnectConfig.%s is negative: %v", d.name, *d.field)
 		}
-		*d.field = cmp.Or(*d.field, d.value)
+		*d.field = min(cmp.Or(*d.field, d.value), farOff) // their sums fit
 	}
 	for _, n := range []struct {
 		name  string
@@ -185,6 +189,7 @@ func (c ReconnectConfig) withDefaults() (ReconnectConfig, error) {
 		}
 		*n.field = cmp.Or(*n.field, n.value)
 	}
+	c.ReadLimit = min(c.ReadLimit, math.MaxInt-1) // one byte more shows what is longer
 	c.BackoffMultiplier = cmp.Or(c.BackoffMultiplier, 2)
 	switch {
 	case !(c.BackoffMultiplier >= 1) || math.IsInf(c.BackoffMultiplier, 0):

@@ -236,6 +236,33 @@ func TestWhatCameBeforeARefusalIsHandledBeforeRunReturns(t *testing.T) {
 	})
 }
 
+// TestNoHandlerIsCalledAfterCloseFollowsARefusal closes while what came before a
+// refusal is being handled, often: whoever drops the rest must not be late.
+func TestNoHandlerIsCalledAfterCloseFollowsARefusal(t *testing.T) {
+	for range 100 {
+		release := make(chan struct{})
+		calls := 0
+		cfg := client.ReconnectConfig{OnMessage: func(context.Context, client.Delivery) {
+			calls++
+			<-release
+		}}
+		bubble(t, cfg, func(b *bed) {
+			release = make(chan struct{})
+			conn := b.connect()
+			b.publish("", "one")
+			b.publish("", "two")
+			_ = conn.Close(wire.ClosePolicy, "no")
+			b.wantHeard("connecting", "connected", "connect", "disconnected", "lost", "error")
+			_ = b.client.Close() // does not wait for the handler
+			close(release)
+			_ = b.client.Wait(b.Context())
+			if calls != 1 {
+				b.Fatalf("got %d calls, want 1", calls)
+			}
+		})
+	}
+}
+
 func TestABlockedCallbackHoldsUpTheNextConnectionInTheEnd(t *testing.T) {
 	release := make(chan struct{})
 	bubble(t, client.ReconnectConfig{DisableJitter: true, OnConnect: func() {

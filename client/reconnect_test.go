@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,15 @@ func TestBackoffFollowsItsConfiguration(t *testing.T) {
 		b.server.Fail(errors.New("no server"))
 		_ = b.client.Run(b.Context())
 		b.wantDelays(250*ms, 375*ms, 562500*time.Microsecond, 700*ms, 700*ms)
+	})
+}
+
+func TestTheLongestDurationsDoNotOverflow(t *testing.T) {
+	bubble(t, client.ReconnectConfig{InitialBackoff: math.MaxInt64, MaxServerDelay: math.MaxInt64}, func(b *bed) {
+		b.server.Refuse(http.StatusServiceUnavailable, http.Header{"Retry-After": {"60"}})
+		b.start()
+		time.Sleep(time.Minute) // the delay is drawn between that and a year
+		b.wantDelays()
 	})
 }
 
@@ -254,6 +264,9 @@ func TestAnEndWithoutACloseFrameIs1006(t *testing.T) {
 		if !ok || closed.Code != wire.CloseAbnormal {
 			b.Errorf("OnDisconnect: got %v, want the code 1006", b.heard.errors()[0])
 		}
+		if got, want := b.heard.errors()[0].Error(), "connection lost: clienttest: connection reset"; got != want {
+			b.Errorf("OnDisconnect: got %q, want %q", got, want)
+		}
 	})
 }
 
@@ -271,6 +284,24 @@ func TestStatusesDecideWhetherToComeBack(t *testing.T) {
 				b.Errorf("status %d: got %d attempts", status, got)
 			}
 		})
+	}
+}
+
+func TestARedirectIsAnAnswerToWaitAfter(t *testing.T) {
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		for _, location := range []string{"/ws", "http://elsewhere.invalid/ws", "http://[::1?token=hunter2"} {
+			bubble(t, client.ReconnectConfig{DisableJitter: true, MaxRetries: 2}, func(b *bed) {
+				b.server.Refuse(status, http.Header{"Location": {location}})
+				err := b.client.Run(b.Context())
+				if refusal, ok := errors.AsType[*client.StatusError](err); !ok || refusal.Status != status {
+					b.Errorf("%d to %s: got %v, want a StatusError", status, location, err)
+				}
+				b.wantDelays(1*s, 2*s)
+				if text := b.log.String() + err.Error(); strings.Contains(text, "hunter") || strings.Contains(text, "elsewhere") {
+					b.Errorf("%d to %s: got %s, want nothing of where it leads", status, location, text)
+				}
+			})
+		}
 	}
 }
 

@@ -103,11 +103,12 @@ func (c *ReconnectingClient) Post(m Message) <-chan error {
 	return e.sent
 }
 
-// Request sends a message with an id and returns the hub's answer, a frame of
-// the type reply (pong for a ping). The hub's error is a RequestError, and the
-// other errors are those of Send; ErrConnectionLost also where the connection was
-// lost before the answer came. Without a deadline in ctx it waits for as long as
-// the connection lasts.
+// Request sends a message with an id and returns the hub's answer: a frame of
+// the type reply (pong for a ping), or of a type that the server's OnMessage has
+// chosen, with the same id and no channel. The hub's error is a RequestError, and
+// the other errors are those of Send; ErrConnectionLost also where the connection
+// was lost before the answer came. Without a deadline in ctx it waits for as long
+// as the connection lasts.
 func (c *ReconnectingClient) Request(ctx context.Context, m Message) (wire.Frame, error) {
 	e, err := c.enqueue(m, true)
 	if err != nil {

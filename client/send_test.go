@@ -199,6 +199,27 @@ func TestRequestsGetTheirOwnAnswers(t *testing.T) {
 	})
 }
 
+func TestAnAnswerMayHaveATypeOfTheApplications(t *testing.T) {
+	answer := clienttest.Config{Answer: func(_ *clienttest.Conn, f wire.Frame) ([]wire.Frame, bool) {
+		return []wire.Frame{
+			{Type: "accepted", Channel: "news", ID: f.ID}, // a channel's message with an id of its own
+			{Type: "accepted", ID: f.ID, Data: f.Data},
+			{Type: "accepted", ID: f.ID}, // nobody waits for a second one
+		}, true
+	}}
+	x := &box{}
+	bubbleWith(t, answer, client.ReconnectConfig{OnMessage: x.handle}, func(b *bed) {
+		b.connect()
+		ctx, cancel := context.WithTimeout(b.Context(), s)
+		defer cancel()
+		f, err := b.client.Request(ctx, say("hello"))
+		if err != nil || f.Type != "accepted" || f.Channel != "" || string(f.Data) != `"hello"` {
+			b.Errorf("Request: got %+v, %v, want the answer", f, err)
+		}
+		wantWords(b.T, x, "accepted", "accepted")
+	})
+}
+
 func TestARequestEndsWithItsConnection(t *testing.T) {
 	silent := clienttest.Config{Answer: func(*clienttest.Conn, wire.Frame) ([]wire.Frame, bool) { return nil, true }}
 	bubbleWith(t, silent, client.ReconnectConfig{DisableJitter: true, QueueWhileAway: true}, func(b *bed) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -205,9 +206,22 @@ func (s *session) leave(code websocket.StatusCode, why error) error {
 func ended(err error) error {
 	closed, ok := errors.AsType[websocket.CloseError](err)
 	if !ok {
-		return &CloseError{Code: wire.CloseAbnormal, err: err}
+		return &CloseError{Code: wire.CloseAbnormal, err: cause(err)}
 	}
 	return &CloseError{Code: wire.CloseCode(closed.Code), Reason: closed.Reason}
+}
+
+// cause leaves out where in the library an error came up, which tells a reader
+// nothing.
+func cause(err error) error {
+	for strings.HasPrefix(err.Error(), "failed to ") {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			break
+		}
+		err = inner
+	}
+	return err
 }
 
 // receive hands on a frame. It reports false where the connection is to be given
@@ -231,6 +245,9 @@ func (c *ReconnectingClient) receive(s *session, f wire.Frame, size int) bool {
 // routeLocked finds out whose a frame is. A message's size is -1 here. The error
 // is for OnError.
 func (c *ReconnectingClient) routeLocked(f wire.Frame) (*mailbox, letter, error) {
+	if wire.Reserved(f.Type) {
+		return nil, letter{}, nil // of a later version, and not for applications
+	}
 	switch f.Type {
 	case wire.TypeSubscribed:
 		box, l := c.subscribedLocked(f)
@@ -255,6 +272,11 @@ func (c *ReconnectingClient) routeLocked(f wire.Frame) (*mailbox, letter, error)
 			}
 			return nil, letter{}, failed
 		}
+	}
+	// An application may answer with a type of its own. Messages of channels have
+	// ids of their own.
+	if f.Channel == "" && c.answeredLocked(f) {
+		return nil, letter{}, nil
 	}
 	message := letter{Delivery: Delivery{Frame: f}, size: -1}
 	state := c.channels[f.Channel]
@@ -317,7 +339,7 @@ func (c *ReconnectingClient) writeBatch(s *session, frames [][]byte, taken []*en
 	err := s.writeAll(ctx, frames)
 	for _, e := range taken {
 		if err != nil {
-			c.lost(e, err)
+			c.lost(e, cause(err))
 		} else {
 			e.sent <- nil
 		}
@@ -332,7 +354,7 @@ func (c *ReconnectingClient) writeBatch(s *session, frames [][]byte, taken []*en
 	case <-s.ctx.Done():
 	case <-c.life.Done():
 	}
-	return &CloseError{Code: wire.CloseAbnormal, err: err}
+	return &CloseError{Code: wire.CloseAbnormal, err: cause(err)}
 }
 
 // lost tells of a message that was being written.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -154,6 +155,15 @@ func TestTooLongAMessageIsNotRead(t *testing.T) {
 			b.Errorf("got %q, want the one that fits", got)
 		}
 		b.accepted()
+	})
+}
+
+func TestTheLongestReadLimitReadsEverything(t *testing.T) {
+	x := &box{}
+	bubble(t, client.ReconnectConfig{ReadLimit: math.MaxInt, OnMessage: x.handle}, func(b *bed) {
+		b.connect()
+		b.publish("", "hello")
+		wantWords(b.T, x, "hello")
 	})
 }
 

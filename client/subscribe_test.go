@@ -401,6 +401,26 @@ func TestWhatIsNoSubscriptionsGoesToOnMessage(t *testing.T) {
 	})
 }
 
+func TestReservedTypesAreIgnored(t *testing.T) {
+	x := &box{}
+	bubble(t, client.ReconnectConfig{OnMessage: x.handle}, func(b *bed) {
+		news := b.subscribe("news")
+		conn := b.connect()
+		for _, reserved := range []wire.Type{"publish", "presence", "refresh", "welcome", "cancel"} {
+			for _, channel := range []string{"", "news", "other"} {
+				if err := conn.Send(b.Context(), wire.Frame{Type: reserved, Channel: channel}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		wantWords(b.T, x)
+		wantWords(b.T, news, "subscribed")
+		if errs := b.heard.errors(); len(errs) != 0 {
+			b.Errorf("OnError: got %v, want nothing", errs)
+		}
+	})
+}
+
 func TestErrorsThatAnswerNothingGoToOnError(t *testing.T) {
 	bubble(t, client.ReconnectConfig{}, func(b *bed) {
 		conn := b.connect()

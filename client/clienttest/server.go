@@ -149,10 +149,12 @@ func (s *Server) Publish(ctx context.Context, f wire.Frame) error {
 	return failed
 }
 
+var errClosed = errors.New("clienttest: the server is closed")
+
 // Close cuts all connections, makes attempts fail, and waits until nothing of the
 // server runs any more.
 func (s *Server) Close() {
-	s.Fail(errors.New("clienttest: the server is closed"))
+	s.Fail(errClosed)
 	s.change(func() { s.closed = true })
 	s.mu.Lock()
 	for c := range s.conns {
@@ -236,8 +238,10 @@ func (s *Server) upgrade(r *http.Request, resp *http.Response) error {
 	c := newConn(s, ws, far)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.closed { // meanwhile: Close has cut the others, and waits for no more
 		c.end.cut()
+		_ = ws.CloseNow()
+		return errClosed
 	}
 	s.conns[c] = struct{}{}
 	s.accepted = append(s.accepted, c)

@@ -132,3 +132,21 @@ func TestFreezeHoldsAndThawLetsGo(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseWaitsForWhoIsJustConnecting is for the race detector.
+func TestCloseWaitsForWhoIsJustConnecting(t *testing.T) {
+	for range 1000 {
+		server := clienttest.NewServer(clienttest.Config{})
+		c, err := client.New(client.ReconnectConfig{URL: server.URL(), HTTPClient: server.HTTPClient(), Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ran := make(chan error, 1)
+		go func() { ran <- c.Run(t.Context()) }()
+		server.Close()
+		_ = c.Close()
+		if err := <-ran; !errors.Is(err, client.ErrClosed) {
+			t.Fatalf("Run: got %v, want ErrClosed", err)
+		}
+	}
+}
