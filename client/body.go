@@ -64,9 +64,7 @@ func (b *body) Write(p []byte) (int, error) {
 // tap is the transport of one attempt: it puts a body around the connection.
 type tap struct {
 	http.RoundTripper
-	// redirects are followed, as the application's CheckRedirect says.
-	redirects bool
-	body      *body
+	body *body
 }
 
 func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -75,14 +73,12 @@ func (t *tap) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols {
-		if !t.redirects {
-			// A redirect is the answer then, as for browsers. net/http would send
-			// the headers on, and the URL with its query as the Referer; the
-			// library takes away its bound on redirects; and a Location that can't
-			// be parsed would stand in an error.
-			resp.Header = resp.Header.Clone()
-			resp.Header.Del("Location")
-		}
+		// A redirect is not followed, as by browsers: net/http would send the
+		// headers on, and the URL with its query as the Referer, the library takes
+		// away its bound on redirects, and a Location that can't be parsed would
+		// stand in an error.
+		resp.Header = resp.Header.Clone()
+		resp.Header.Del("Location")
 		return resp, nil
 	}
 	if rwc, ok := resp.Body.(io.ReadWriteCloser); ok {

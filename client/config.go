@@ -30,8 +30,7 @@ type ReconnectConfig struct {
 	// HTTPClient makes the upgrade; TLS, proxies and cookies are its
 	// transport's. Default: a client of its own with a new TCP connection for
 	// each attempt, so that a balancer may choose another hub. Redirects are not
-	// followed, and a StatusError, unless its CheckRedirect is set, which then
-	// alone decides.
+	// followed: one is a StatusError, as any other answer that is no upgrade.
 	HTTPClient *http.Client
 	// Credentials, where set, is called before each attempt, one call at a time,
 	// on a goroutine of its own, and what it returns goes into this attempt alone. last is why the

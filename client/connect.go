@@ -147,7 +147,7 @@ func (c *ReconnectingClient) dial(last error) (*session, error) {
 	if below == nil {
 		below = http.DefaultTransport
 	}
-	t := &tap{RoundTripper: below, redirects: own.CheckRedirect != nil}
+	t := &tap{RoundTripper: below}
 	own.Transport = t
 	conn, resp, err := websocket.Dial(ctx, target, &websocket.DialOptions{
 		HTTPClient:   &own,
